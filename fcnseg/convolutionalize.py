@@ -1,0 +1,263 @@
+"""A classifier becomes fully convolutional: the same numbers, any image size, a map per class.
+
+A classifier ends in a *tail* that forgets where things are: a pool or a flatten, then linear
+layers. A linear layer over a flattened 7x7 map is a 7x7 convolution that happens to fit in one
+place, and a linear layer over a vector is a 1x1 convolution (Long, Shelhamer and Darrell 2015,
+section 3.1). Written as convolutions the tail slides over a map of any size, and every cell of
+the result is the classifier applied to that cell's window.
+
+The tail is found in the network's own graph, not by the names of layers: it is what comes after
+the last map that still has a place in the image.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, fx, nn
+
+from fcnseg.checks import check_choice
+from fcnseg.errors import UsageError
+from fcnseg.trace import Feature, trace, trace_features
+
+Pool = Literal["none", "window"]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """One change that the surgery made: the node, what it was, what it is, and why."""
+
+    node: str
+    before: str
+    after: str
+    why: str
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each cell, (N, C, H, W) -> (N, C, H, W)."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.normalized_shape, self.eps = norm.normalized_shape, norm.eps
+        self.weight, self.bias = norm.weight, norm.bias
+
+    def forward(self, map_NCHW: Tensor) -> Tensor:
+        """Normalise each cell by the mean and variance of its channels."""
+        map_NHWC = map_NCHW.movedim(1, -1)
+        normed = nn.functional.layer_norm(
+            map_NHWC, self.normalized_shape, self.weight, self.bias, self.eps
+        )
+        return normed.movedim(-1, 1)
+
+
+def convolutionalize(
+    classifier: nn.Module, input_size: int | tuple[int, int] = 224, pool: Pool = "none"
+) -> fx.GraphModule:
+    """Rewrite a classifier as a fully convolutional network that holds the same numbers.
+
+    Args:
+        classifier: (N, 3, H, W) -> (N, K) scores; any CNN that ``torch.fx`` can trace. It is
+            copied, never changed.
+        input_size: the image size in pixels, a side or (height, width), that the classifier was
+            trained at. It decides the kernel of the first linear layer and of the window pool.
+        pool: what becomes of a global pool. ``"none"``: dropped, each cell is classified by
+            itself; the mean over the map is the classifier's score where the tail after the pool
+            is affine. ``"window"``: kept as a sliding window of the size it had in training; at
+            ``input_size`` the one cell is exactly the classifier's score. A network without a
+            global pool (VGG, AlexNet) is the same either way.
+
+    Returns:
+        A graph module, (N, 3, H, W) -> (N, K, h, w), with as many parameters as the classifier
+        and the same keys in its state dict. It pads nothing: an image smaller than the window of
+        the classifier has no cell and is an error. ``net.meta["surgery"]`` lists what was
+        rewritten as :class:`Rewrite` records.
+
+    Raises:
+        UsageError: the network cannot be traced, or its tail has a layer that has no counterpart
+            among convolutions; the message names it.
+    """
+    check_choice("pool", pool, ("none", "window"))
+    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    net = trace(copy.deepcopy(classifier))
+    features = trace_features(net, size)
+    surgery = _Surgery(net, pool, f"{size[0]}x{size[1]} px")
+    for step in [_Step.of(node, features) for node in tail(net, features)]:
+        surgery.rewrite(step)
+    net.graph.lint()
+    net.delete_all_unused_submodules()
+    net.recompile()
+    net.meta["surgery"] = surgery.done
+    return net
+
+
+def tail(net: fx.GraphModule, features: dict[str, Feature]) -> list[fx.Node]:
+    """The nodes of a classifier after the last map that has a place in the image, in order.
+
+    Squeeze-excite pools too, but its result joins a map again: what matters is whether any map
+    comes *after* a node.
+    """
+    mapped: dict[fx.Node, bool] = {}  # is this node, or one that follows from it, a map?
+    for node in reversed(net.graph.nodes):
+        feature = features.get(node.name)
+        is_map = feature is not None and feature.geometry is not None
+        mapped[node] = (is_map and not _covers(node, features)) or any(
+            mapped[user] for user in node.users
+        )
+    found = [node for node in net.graph.nodes if not mapped[node] and node.name in features]
+    from_image: set[fx.Node] = {n for n in net.graph.nodes if n.op == "placeholder"}
+    for node in net.graph.nodes:
+        if any(source in from_image for source in node.all_input_nodes):
+            from_image.add(node)
+    if any(mapped[node] for node in net.graph.nodes if node.op == "output") or not found:
+        raise UsageError(
+            "the network ends in a map, not in class scores: expected a classifier that gives "
+            "(N, K); a fully convolutional network needs no rewriting"
+        )
+    return [node for node in found if node in from_image]
+
+
+def _covers(node: fx.Node, features: dict[str, Feature]) -> bool:
+    """Whether the node is a plain pool whose one window covers the whole map."""
+    shape = features[node.name].shape
+    if not {"avg_pool2d", "max_pool2d_with_indices"} & set(features[node.name].ops):
+        return False
+    before = features[node.all_input_nodes[0].name].shape
+    return shape[-2:] == (1, 1) and before[-2:] != (1, 1)
+
+
+_AVERAGES = {"mean", "_adaptive_avg_pool2d", "avg_pool2d"}
+_POOLS = _AVERAGES | {"amax", "adaptive_max_pool2d", "max_pool2d_with_indices"}
+_SHAPES = {"view", "_unsafe_view", "_reshape_alias", "reshape", "squeeze"}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A node of the tail as it was in the classifier, before anything is rewritten."""
+
+    node: fx.Node
+    source: fx.Node
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    feature: Feature
+
+    @staticmethod
+    def of(node: fx.Node, features: dict[str, Feature]) -> "_Step":
+        source, feature = node.all_input_nodes[0], features[node.name]
+        if features[source.name].geometry and not features[source.name].channels_first:
+            raise UsageError(
+                f"{node.name}: expected a map laid out (N, C, H, W) before the tail of the "
+                f"classifier, got {features[source.name].shape} with the channels elsewhere"
+            )
+        return _Step(node, source, features[source.name].shape, feature.shape, feature)
+
+
+class _Surgery:
+    """Rewrites the tail node by node; every tensor in it stays a map (N, C, h, w)."""
+
+    def __init__(self, net: fx.GraphModule, pool: Pool, size: str) -> None:
+        self.net, self.pool, self.size = net, pool, size
+        # The rows and columns that a flatten laid into each vector of the classifier.
+        self.folded: dict[fx.Node, tuple[int, int]] = {}
+        self.done: list[Rewrite] = []
+
+    def rewrite(self, step: _Step) -> None:
+        """Replace one node of the tail by its counterpart on maps."""
+        ops, node = set(step.feature.ops), step.node
+        layer = self.net.get_submodule(str(node.target)) if node.op == "call_module" else None
+        maps = len(step.before) == len(step.after) == 4 and step.before[2:] == step.after[2:]
+        if not ops or ops == {"cat"}:
+            self._keep(step)
+        elif len(ops) == 1 and ops <= _POOLS:
+            self._pool(step, average=ops <= _AVERAGES)
+        elif ops <= _SHAPES:
+            self._fold(step)
+        elif maps and "native_group_norm" not in ops:
+            self._keep(step)
+        elif isinstance(layer, nn.Linear):
+            self._linear(step, layer)
+        elif isinstance(layer, nn.BatchNorm1d):
+            self._swap(step, layer, _batch_norm(layer), "the same numbers for each cell")
+        elif isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
+            self._swap(step, layer, ChannelNorm(layer), "over the channels of each cell")
+        else:
+            raise UsageError(
+                f"{node.name} ({layer or node.target}): the tail of the classifier has a layer "
+                "that cannot be written as a convolution; expected pools, flatten, linear layers, "
+                "norms and pointwise functions"
+            )
+
+    def _keep(self, step: _Step) -> None:
+        if step.source in self.folded:
+            self.folded[step.node] = self.folded[step.source]
+
+    def _pool(self, step: _Step, average: bool) -> None:
+        cells, left = step.before[2:], step.after[2:]
+        if cells == left:
+            self._drop(step, "adaptive pool", f"it is the identity at {self.size}")
+        elif left not in ((), (1, 1)):
+            raise UsageError(
+                f"{step.node.name}: at {self.size} it pools {_by(cells)} cells to {_by(left)}; "
+                "expected an identity or a global pool; pass the input_size that the classifier "
+                "was trained at"
+            )
+        elif self.pool == "none":
+            self._drop(step, f"global pool of {_by(cells)}", "each cell is classified by itself")
+        else:
+            self._slide(step, nn.AvgPool2d if average else nn.MaxPool2d, cells)
+
+    def _fold(self, step: _Step) -> None:
+        before, after = step.before, step.after
+        if len(before) == 4 and after == (1, before[1] * before[2] * before[3]):
+            self.folded[step.node] = before[2:]
+        elif before != after and before[2:] != (1, 1) and before[2:] != (1,):
+            raise UsageError(
+                f"{step.node.name}: the tail reshapes {before} to {after}; expected a flatten of "
+                "the map to (N, C*h*w)"
+            )
+        self._drop(step, f"reshape {_by(before[1:])} to {_by(after[1:])}", "maps stay maps")
+
+    def _linear(self, step: _Step, linear: nn.Linear) -> None:
+        rows, columns = self.folded.get(step.source, (1, 1))
+        channels = linear.in_features // (rows * columns)
+        bias = linear.bias is not None
+        conv = nn.Conv2d(channels, linear.out_features, (rows, columns), bias=bias, device="meta")
+        # A flattened map runs by channel, row, column: the order of a convolution's weights.
+        weight = linear.weight.detach().view(-1, channels, rows, columns)
+        conv.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)
+        conv.bias = linear.bias
+        self._swap(step, linear, conv, "the same numbers in the same order")
+
+    def _swap(self, step: _Step, old: nn.Module, new: nn.Module, why: str) -> None:
+        new.train(old.training)
+        self.net.set_submodule(str(step.node.target), new)
+        self.done.append(Rewrite(step.node.name, str(old), str(new), why))
+
+    def _drop(self, step: _Step, what: str, why: str) -> None:
+        self._bypass(step, step.node.all_input_nodes[0])
+        self.done.append(Rewrite(step.node.name, what, "dropped", why))
+
+    def _slide(
+        self, step: _Step, kind: type[nn.AvgPool2d] | type[nn.MaxPool2d], cells: tuple[int, ...]
+    ) -> None:
+        window, name = kind((cells[0], cells[1]), stride=1), f"{step.node.name}_window"
+        self.net.add_submodule(name, window)
+        with self.net.graph.inserting_after(step.node):
+            self._bypass(step, self.net.graph.call_module(name, (step.node.all_input_nodes[0],)))
+        why = "slides over larger maps, the classifier's own at the native size"
+        self.done.append(Rewrite(step.node.name, f"global pool of {_by(cells)}", str(window), why))
+
+    def _bypass(self, step: _Step, instead: fx.Node) -> None:
+        step.node.replace_all_uses_with(instead)
+        self.net.graph.erase_node(step.node)
+
+
+def _batch_norm(norm: nn.BatchNorm1d) -> nn.BatchNorm2d:
+    new = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, norm.affine)
+    new.weight, new.bias = norm.weight, norm.bias
+    new.running_mean, new.running_var = norm.running_mean, norm.running_var
+    new.num_batches_tracked = norm.num_batches_tracked
+    return new
+
+
+def _by(extent: tuple[int, ...]) -> str:
+    return "x".join(map(str, extent))

@@ -1,0 +1,166 @@
+"""Mask pixels to class ids: palette, index, RGB and 0/255 masks of the same labels are equal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from fcnseg.data.images import MaskPixels
+from fcnseg.data.sample import VOID, Colour
+from fcnseg.errors import DataError
+
+Encoding = Literal["auto", "index", "palette", "rgb", "binary255"]
+ENCODINGS: tuple[str, ...] = get_args(Encoding)
+
+VOID_COLOUR: Colour = (224, 224, 192)
+"""What PASCAL VOC paints void with; an RGB mask may use it unless a class has this colour."""
+
+_LISTED = 5
+
+
+def class_ids(
+    path: str | Path,
+    pixels: MaskPixels,
+    num_classes: int,
+    encoding: str = "auto",
+    palette: Sequence[Colour] | None = None,
+) -> np.ndarray:
+    """Return (H, W) uint8 class ids, 255 where void.
+
+    Args:
+        path: the mask file, for messages.
+        pixels: what :func:`~fcnseg.data.images.read_mask_pixels` read.
+        num_classes: K; ids are 0 to K - 1.
+        encoding: "index" takes grey values, "palette" takes palette indices, "rgb" looks every
+            colour up in ``palette``, "binary255" maps 0 to class 0 and 255 to class 1. "auto"
+            looks colours up if a palette is given and the file is RGB, else takes indices or
+            grey values.
+        palette: one colour per class; needed by "rgb".
+
+    Raises:
+        DataError: the file is of another kind than ``encoding`` says, or holds a value or a
+            colour that is no class; the message has the first such pixel.
+    """
+    if encoding == "rgb":
+        return _from_colours(path, _as_rgb(pixels), palette or ())
+    if encoding == "binary255":
+        return _from_binary(path, _one_channel(path, pixels, encoding))
+    if encoding == "palette" and pixels.kind != "palette":
+        raise DataError(
+            f"{path}: is a {pixels.kind} image, expected a palette image; "
+            "use --mask-encoding auto, or index for grey values"
+        )
+    if encoding == "index" and pixels.kind == "palette":
+        raise DataError(
+            f"{path}: is a palette image, expected a grey image; "
+            "use --mask-encoding palette to take its indices"
+        )
+    if encoding == "auto" and pixels.kind == "rgb" and palette is not None:
+        return _from_colours(path, pixels.values, palette)
+    values = _one_channel(path, pixels, encoding)
+    if encoding == "auto" and num_classes == 2:
+        _refuse_black_and_white(path, values)
+    return checked_ids(path, values, num_classes)
+
+
+def checked_ids(
+    path: str | Path, values: np.ndarray, num_classes: int, void: int = VOID
+) -> np.ndarray:
+    """Return integer ``values`` (H, W) as uint8, with the value ``void`` turned into 255.
+
+    Raises:
+        DataError: a value is neither a class id nor ``void``; the message lists such values with
+            their pixel counts and the first pixel.
+    """
+    counts = np.bincount(values.ravel())
+    present = np.flatnonzero(counts)
+    wrong = [int(value) for value in present if value >= num_classes and value != void]
+    if wrong:
+        y, x = np.argwhere(values == wrong[0])[0]
+        listed = ", ".join(f"{value} ({counts[value]} pixels)" for value in wrong[:_LISTED])
+        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        raise DataError(
+            f"{path}: {'pixel value' if len(wrong) == 1 else 'pixel values'} {listed}{more}: "
+            f"{'is' if len(wrong) == 1 else 'are'} no class id, first at x={x}, y={y}; expected "
+            f"0 to {num_classes - 1}, or {void} for void; correct the mask or the list of classes"
+        )
+    if void == VOID:
+        return values.astype(np.uint8, copy=False)
+    return np.where(values == void, VOID, values).astype(np.uint8)
+
+
+def _one_channel(path: str | Path, pixels: MaskPixels, encoding: str) -> np.ndarray:
+    """Return (H, W) values; an RGB file must have three equal channels."""
+    values = pixels.values
+    if pixels.kind == "bilevel" and encoding == "binary255":
+        return values * 255
+    if pixels.kind != "rgb":
+        return values
+    coloured = (values != values[..., :1]).any(axis=2)
+    if coloured.any():
+        y, x = np.argwhere(coloured)[0]
+        raise DataError(
+            f"{path}: is a coloured RGB mask (first colour {_colour(values[y, x])} at x={x}, "
+            f"y={y}), expected class ids; use --mask-encoding rgb with the colour of each class"
+        )
+    return np.ascontiguousarray(values[..., 0])
+
+
+def _as_rgb(pixels: MaskPixels) -> np.ndarray:
+    """Return (H, W, 3) uint8 colours of any kind of mask, as a viewer shows them."""
+    if pixels.kind == "rgb":
+        return pixels.values
+    if pixels.colours is not None:
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(pixels.colours)] = pixels.colours
+        return table[pixels.values]
+    grey = pixels.values * 255 if pixels.kind == "bilevel" else pixels.values
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _from_colours(path: str | Path, rgb: np.ndarray, palette: Sequence[Colour]) -> np.ndarray:
+    ids_by_code = {_code(colour): index for index, colour in enumerate(palette)}
+    ids_by_code.setdefault(_code(VOID_COLOUR), VOID)
+    known = np.array(sorted(ids_by_code))
+    ids = np.array([ids_by_code[code] for code in known.tolist()], np.uint8)
+    channels = rgb.astype(np.int64)
+    codes = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
+    places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    unknown = known[places] != codes
+    if unknown.any():
+        y, x = np.argwhere(unknown)[0]
+        raise DataError(
+            f"{path}: colour {_colour(rgb[y, x])} at x={x}, y={y} belongs to no class "
+            f"({len(np.unique(codes[unknown]))} unknown colours, {int(unknown.sum())} pixels); "
+            "correct the mask or the colours of the classes"
+        )
+    return ids[places]
+
+
+def _from_binary(path: str | Path, values: np.ndarray) -> np.ndarray:
+    other = (values != 0) & (values != 255)
+    if other.any():
+        y, x = np.argwhere(other)[0]
+        raise DataError(
+            f"{path}: pixel value {values[y, x]} at x={x}, y={y} ({int(other.sum())} such "
+            "pixels), expected 0 or 255 only (--mask-encoding binary255); were the edges smoothed?"
+        )
+    return (values == 255).astype(np.uint8)
+
+
+def _refuse_black_and_white(path: str | Path, values: np.ndarray) -> None:
+    if np.array_equal(np.unique(values), (0, 255)) or (values.size and (values == 255).all()):
+        raise DataError(
+            f"{path}: with two classes this mask holds no other class id than 0, and 255, which "
+            "means void; use --mask-encoding binary255 if 255 is the second class, or index if "
+            "it is void"
+        )
+
+
+def _code(colour: Sequence[int]) -> int:
+    return int(colour[0]) << 16 | int(colour[1]) << 8 | int(colour[2])
+
+
+def _colour(rgb: Any) -> str:
+    return f"({int(rgb[0])}, {int(rgb[1])}, {int(rgb[2])})"

@@ -1,0 +1,254 @@
+"""Sources to batches, with or without worker processes.
+
+Nothing here draws from a global random state: the order of the samples is a function of (seed,
+epoch), the augmentation of a sample a function of (seed, epoch, index), whatever the number of
+workers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from fcnseg.data.sample import VOID, Colour, Sample, Source
+from fcnseg.errors import DataError, EnvironmentFault, FcnsegError, UsageError
+
+Transform = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+# What a random number is for; without it (seed, epoch) and (seed, epoch, 0) would be one seed.
+_ORDER, _AUGMENTATION = 1, 2
+
+# Evaluation holds at most this many batches' worth of images that wait for others of their size.
+_WAITING_BATCHES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples side by side.
+
+    Attributes:
+        images: (N, 3, H, W) uint8 RGB.
+        labels: (N, H, W) int64 class ids, 255 where void.
+        ids: N sample ids.
+        sizes: N (height, width) before padding; the sample is in the upper left corner.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    ids: list[str]
+    sizes: list[tuple[int, int]]
+
+
+def collate(samples: Sequence[Sample], fill: Colour = (0, 0, 0)) -> Batch:
+    """Put samples into one batch of the largest height and width.
+
+    Smaller images are extended to the right and below with ``fill`` (r, g, b), labels with 255.
+    """
+    sizes = [(int(sample.label.shape[0]), int(sample.label.shape[1])) for sample in samples]
+    height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    images = np.empty((len(samples), height, width, 3), np.uint8)
+    images[:] = fill
+    labels = np.full((len(samples), height, width), VOID, np.int64)
+    for sample, (h, w), image, label in zip(samples, sizes, images, labels, strict=True):
+        image[:h, :w] = sample.image
+        label[:h, :w] = sample.label
+    images_NCHW = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    return Batch(images_NCHW, torch.from_numpy(labels), [sample.id for sample in samples], sizes)
+
+
+def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
+    """Return the indices 0 to ``length`` - 1 in the order of an epoch, the same everywhere."""
+    numbers = np.random.default_rng(np.random.SeedSequence([_ORDER, seed, epoch]))
+    return numbers.permutation(length).tolist()
+
+
+def augmentation_seed(seed: int, epoch: int, index: int) -> int:
+    """Return the seed, 0 to 2**64 - 1, for augmenting sample ``index`` in ``epoch``."""
+    sequence = np.random.SeedSequence([_AUGMENTATION, seed, epoch, index])
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+class TrainingLoader:
+    """The batches of one epoch; see :func:`training_loader`. Can be iterated any number of times.
+
+    ``len()`` is the number of batches.
+    """
+
+    def __init__(
+        self, tasks: "_Tasks", batches: list[list[int]], workers: int, fill: Colour
+    ) -> None:
+        self._tasks, self._batches = tasks, batches
+        self._workers, self._fill = workers, fill
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = DataLoader(
+            self._tasks,
+            batch_sampler=self._batches,
+            collate_fn=_Collate(self._fill),
+            **_common(self._workers),
+        )
+        yield from _unwrapped(loader)
+
+
+class EvaluationLoader:
+    """Batches for evaluation; see :func:`evaluation_loader`. Can be iterated any number of times.
+
+    The number of batches is known only at the end; the number of samples is ``len(source)``.
+    """
+
+    def __init__(self, source: Source, batch_size: int, workers: int) -> None:
+        self._source, self._batch_size, self._workers = source, batch_size, workers
+
+    def __iter__(self) -> Iterator[Batch]:
+        loader = DataLoader(
+            _Tasks(self._source, None, 0, 0),
+            batch_size=None,
+            collate_fn=_as_it_is,
+            **_common(self._workers),
+        )
+        waiting: dict[tuple[int, ...], list[Sample]] = {}
+        for sample in _unwrapped(loader):
+            group = waiting.setdefault(sample.label.shape, [])
+            group.append(sample)
+            if len(group) == self._batch_size:
+                yield collate(waiting.pop(sample.label.shape))
+            elif sum(map(len, waiting.values())) >= _WAITING_BATCHES * self._batch_size:
+                fullest = max(waiting, key=lambda size: len(waiting[size]))
+                yield collate(waiting.pop(fullest))
+        for group in waiting.values():
+            yield collate(group)
+
+
+def training_loader(
+    source: Source,
+    transform: Transform | None,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    workers: int = 0,
+    fill: Colour = (0, 0, 0),
+    first_batch: int = 0,
+) -> TrainingLoader:
+    """Return the batches of one epoch: every sample once, the last batch possibly smaller.
+
+    Args:
+        source: where samples come from.
+        transform: called with image, label and a seed that is a function of (seed, epoch, index).
+        batch_size: samples a batch, 1 or more.
+        seed: 0 or more.
+        epoch: 0 or more; together with ``seed`` it decides the order.
+        workers: processes that prepare batches; 0 prepares them in this process.
+        fill: (r, g, b) beside images that are smaller than the largest of their batch.
+        first_batch: how many batches of the epoch to leave out, for going on in the middle.
+
+    Raises:
+        UsageError: a number is out of range.
+        DataError: on construction, the source is empty; while iterating, a sample is faulty, in
+            the words of the source, whether a worker or this process read it.
+        EnvironmentFault: while iterating, a worker process was killed.
+    """
+    _check_numbers(source, batch_size, workers)
+    for name, value in (("seed", seed), ("epoch", epoch), ("first_batch", first_batch)):
+        if value < 0:
+            raise UsageError(f"{name}: expected 0 or more, got {value}")
+    order = epoch_order(len(source), seed, epoch)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    tasks = _Tasks(source, transform, seed, epoch)
+    return TrainingLoader(tasks, batches[first_batch:], workers, fill)
+
+
+def evaluation_loader(source: Source, batch_size: int, workers: int = 0) -> EvaluationLoader:
+    """Return batches of samples as they are, of one size a batch, each sample once.
+
+    Samples come in the order of the source as far as sizes allow. Raises as
+    :func:`training_loader`.
+    """
+    _check_numbers(source, batch_size, workers)
+    return EvaluationLoader(source, batch_size, workers)
+
+
+class _Tasks(Dataset[Any]):
+    """Prepares one sample; a user's error is returned, since torch would wrap a raised one."""
+
+    def __init__(self, source: Source, transform: Transform | None, seed: int, epoch: int) -> None:
+        self._source, self._transform = source, transform
+        self._seed, self._epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Sample | FcnsegError:
+        try:
+            sample = self._source[index]
+            if self._transform is None:
+                return sample
+            seed = augmentation_seed(self._seed, self._epoch, index)
+            image, label = self._transform(sample.image, sample.label, seed)
+            return Sample(image, label, sample.id)
+        except FcnsegError as error:
+            return error
+
+
+class _Collate:
+    """:func:`collate` with a fill, for worker processes; the first error goes through."""
+
+    def __init__(self, fill: Colour) -> None:
+        self._fill = fill
+
+    def __call__(self, prepared: list[Sample | FcnsegError]) -> Batch | FcnsegError:
+        samples: list[Sample] = []
+        for item in prepared:
+            if isinstance(item, FcnsegError):
+                return item
+            samples.append(item)
+        return collate(samples, self._fill)
+
+
+def _unwrapped(loader: DataLoader) -> Iterator[Any]:
+    try:
+        for item in loader:
+            if isinstance(item, FcnsegError):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if "DataLoader worker (pid" not in str(error):
+            raise
+        raise EnvironmentFault(
+            "--workers: a loader process was killed (out of memory?); "
+            "lower --workers or --batch-size"
+        ) from error
+
+
+def _common(workers: int) -> dict[str, Any]:
+    # Without a generator of its own, iter(DataLoader) draws from torch's global one.
+    return {
+        "num_workers": workers,
+        "generator": torch.Generator().manual_seed(0),
+        "worker_init_fn": _start_worker if workers else None,
+    }
+
+
+def _start_worker(worker: int) -> None:  # noqa: ARG001
+    # OpenCV's threads do not survive a fork, and workers are the parallelism already.
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _check_numbers(source: Source, batch_size: int, workers: int) -> None:
+    if batch_size < 1:
+        raise UsageError(f"--batch-size: expected 1 or more, got {batch_size}")
+    if workers < 0:
+        raise UsageError(f"--workers: expected 0 or more, got {workers}")
+    if len(source) == 0:
+        raise DataError(f"{source.name}: has no samples")

@@ -1,0 +1,1 @@
+"""Training and evaluation: the loop, the schedule, checkpoints, the run folder and its log."""

@@ -1,0 +1,59 @@
+"""Evaluation with one streaming confusion matrix."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from fcnseg.data.loading import Batch
+from fcnseg.engine.events import Evaluating, Observer, silent
+from fcnseg.metrics import ConfusionMatrix
+from fcnseg.model import FCN, score_images
+
+
+def evaluate(
+    model: FCN,
+    batches: Iterable[Batch],
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    observer: Observer = silent,
+    total: int = 0,
+) -> ConfusionMatrix:
+    """Score ``model`` on batches of images of one size each; void is not counted.
+
+    ``total`` is the number of images, for the observer. The model's training mode is restored.
+    Raises :class:`NumericError`, naming the images, where a score is not finite.
+    """
+    confusion = ConfusionMatrix(model.info.num_classes)
+    was_training = model.training
+    model.eval()
+    done = 0
+    try:
+        for batch in batches:
+            labels_NHW = predict_labels(model, batch.images, batch.ids, device, precision)
+            confusion.update(labels_NHW, batch.labels.to(device, non_blocking=True))
+            done += len(batch.ids)
+            observer(Evaluating(done, total))
+    finally:
+        model.train(was_training)
+    return confusion
+
+
+def predict_labels(
+    model: FCN,
+    images_N3HW: Tensor,
+    ids: list[str],
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """The best class of every pixel: uint8 images (N, 3, H, W) -> int64 (N, H, W) on ``device``.
+
+    The model must be in evaluation mode. Raises :class:`NumericError` where a score is not finite.
+    """
+    return score_images(model, images_N3HW, device, precision, ", ".join(ids)).argmax(1)
+
+
+def is_collapsed(confusion: ConfusionMatrix) -> bool:
+    """True if every prediction is one class while the truth has several."""
+    counts = torch.as_tensor(confusion.counts)
+    return int((counts.sum(0) > 0).sum()) == 1 and int((counts.sum(1) > 0).sum()) > 1

@@ -1,0 +1,72 @@
+"""What the engine tells its observer; it prints nothing itself.
+
+An observer is any function that takes one event.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcnseg.metrics import Scores
+
+
+@dataclass(frozen=True)
+class Started:
+    """Training begins: at ``epoch`` of ``epochs`` (from 0), in ``folder``."""
+
+    folder: Path
+    epoch: int
+    epochs: int
+    steps_per_epoch: int
+    training_images: int
+    validation_images: int
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One optimizer step is done. ``step`` counts from 1 over the whole run; times in seconds."""
+
+    epoch: int
+    step: int
+    total_steps: int
+    loss: float
+    lr: float
+    images_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Evaluating:
+    """``done`` of ``total`` validation images are scored."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An epoch is over (``epoch`` counts from 1) and its scores are known."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    scores: Scores
+    classes: tuple[str, ...]
+    best: bool
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know; ``warning`` where it may spoil the result."""
+
+    text: str
+    warning: bool = False
+
+
+Event = Started | Stepped | Evaluating | Evaluated | Notice
+Observer = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """The observer that ignores everything."""
+    del event

@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from fcnseg.errors import EnvironmentFault
+
+_REMEDY = "check that the folder exists, is writable and has room"
+
+
+@contextlib.contextmanager
+def replacing(path: Path, remedy: str = _REMEDY) -> Iterator[Path]:
+    """Write a file beside ``path`` that takes its place when the block ends without an error.
+
+    Yields the path of an empty temporary file. At the end its bytes are brought to the disk, it
+    is renamed, and the folder is brought to the disk too: a reader, also after a power failure,
+    finds the old file or the new one, whole. After an error the old file is as it was.
+
+    Raises :class:`EnvironmentFault`, one line that ends in ``remedy``, where the disk refuses.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    try:
+        with open(temporary, "xb"):
+            pass
+        yield temporary
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path}: cannot be written ({error.strerror or error}); {remedy}"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_atomically(path: Path, data: bytes) -> Path:
+    """Write ``data`` to ``path`` by :func:`replacing`; returns ``path``."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last through a power failure; Windows has no way to."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

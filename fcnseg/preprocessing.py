@@ -1,0 +1,80 @@
+"""What a network expects of its input, carried with it from the catalogue to the checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from fcnseg.checks import check_choice
+from fcnseg.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From 8-bit RGB to what the network was trained on: ``(value * scale - mean) / std``.
+
+    Attributes:
+        mean: subtracted per channel, in the network's channel order, after scaling.
+        std: divided by per channel.
+        scale: what an 8-bit value is multiplied by; 1/255 brings it to 0..1.
+        order: ``"RGB"`` or ``"BGR"``.
+        native_size: side in pixels of the square crop the classifier was trained at.
+        test_resize: length in pixels that the short side is scaled to before that crop.
+    """
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    scale: float = 1 / 255
+    order: Literal["RGB", "BGR"] = "RGB"
+    native_size: int = 224
+    test_resize: int = 256
+
+    def __call__(self, image_N3HW: Tensor) -> Tensor:
+        """Normalise images on the device they are on.
+
+        Args:
+            image_N3HW: (N, 3, H, W) uint8 RGB.
+
+        Returns:
+            (N, 3, H, W) float32 in the network's order and range.
+
+        Raises:
+            UsageError: not (N, 3, H, W) uint8.
+        """
+        if image_N3HW.dim() != 4 or image_N3HW.shape[1] != 3 or image_N3HW.dtype != torch.uint8:
+            raise UsageError(
+                "preprocessing: expected (N, 3, H, W) uint8 RGB images, got "
+                f"{tuple(image_N3HW.shape)} {image_N3HW.dtype}"
+            )
+        if self.order == "BGR":
+            image_N3HW = image_N3HW.flip(1)
+        image = image_N3HW.to(torch.float32)
+        # One multiplication and one addition: (v * scale - mean) / std = v * a + b.
+        a = image.new_tensor([self.scale / s for s in self.std]).view(1, 3, 1, 1)
+        b = image.new_tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)])
+        return torch.addcmul(b.view(1, 3, 1, 1), image, a)
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The 8-bit RGB colour that is nearest to zero after preprocessing."""
+        colour = [min(max(round(m / self.scale), 0), 255) for m in self.mean]
+        r, g, b = colour if self.order == "RGB" else colour[::-1]
+        return r, g, b
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """The inverse of :meth:`to_dict`; unknown keys are an error."""
+        known = {f.name for f in fields(cls)}
+        if set(values) - known:
+            raise UsageError(f"preprocessing: unknown keys {sorted(set(values) - known)}")
+        check_choice("preprocessing order", values.get("order", "RGB"), ("RGB", "BGR"))
+        made: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**made)

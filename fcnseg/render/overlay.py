@@ -1,0 +1,62 @@
+"""Class colours over the photograph."""
+
+import numpy as np
+
+from fcnseg.checks import check_image, check_same_size
+from fcnseg.errors import UsageError
+from fcnseg.palette import Palette
+from fcnseg.render.mask import colourise
+from fcnseg.render.photograph import blend
+
+# One pixel of outline for every so many pixels of the longer side.
+_PIXELS_PER_OUTLINE = 700
+
+
+def overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    palette: Palette,
+    alpha: float = 0.5,
+    outline: bool = True,
+    void: int = 255,
+) -> np.ndarray:
+    """Return ``image`` (H, W, 3) uint8 tinted by the classes ``labels`` (H, W).
+
+    ``alpha`` is the opacity of the colours, 0 to 1. With ``outline`` each region gets a thin
+    border inside itself in its full colour, thicker on large images. Void pixels stay as they
+    are in the photograph.
+
+    Raises :class:`UsageError` for other shapes and types, sizes that differ or unknown ids.
+    """
+    check_image("image", image)
+    if not 0 <= alpha <= 1:
+        raise UsageError(f"alpha: expected 0 to 1, got {alpha}")
+    colours = colourise(labels, palette, void)
+    check_same_size("image", image.shape[:2], "labels", labels.shape)
+    tinted = blend(image, colours, alpha)
+    if outline:
+        width = max(1, round(max(labels.shape) / _PIXELS_PER_OUTLINE))
+        border = _borders(labels, width)
+        tinted[border] = colours[border]
+    untouched = labels == void
+    tinted[untouched] = image[untouched]
+    return tinted
+
+
+def _borders(labels: np.ndarray, width: int) -> np.ndarray:
+    """The pixels within ``width`` of another label, counted along rows and columns."""
+    border = np.zeros(labels.shape, dtype=bool)
+    across = labels[:, 1:] != labels[:, :-1]
+    down = labels[1:] != labels[:-1]
+    border[:, 1:] |= across
+    border[:, :-1] |= across
+    border[1:] |= down
+    border[:-1] |= down
+    for _ in range(width - 1):
+        grown = border.copy()
+        grown[:, 1:] |= border[:, :-1]
+        grown[:, :-1] |= border[:, 1:]
+        grown[1:] |= border[:-1]
+        grown[:-1] |= border[1:]
+        border = grown
+    return border

@@ -1,0 +1,251 @@
+"""A network's own graph, and the geometry of every map in it.
+
+:func:`trace` records the graph with ``torch.fx``. :func:`trace_features` runs it once on shapes
+alone (PyTorch's ``meta`` device, no arithmetic) and moves the geometry through every tensor
+operation that this sets off. Nothing here knows a network by name.
+"""
+
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fcnseg.errors import UsageError
+from fcnseg.geometry import Axis, Geometry
+from fcnseg.rules import EVERYWHERE, FACTORIES, RULES, Mark, Place, is_pointwise, joined
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What is known of one node of a traced network.
+
+    Attributes:
+        shape: shape of the tensor for one image, batch axis first.
+        geometry: None where no position is left (after a global pool or a flatten).
+        channels_first: the map is laid out (N, C, H, W).
+        ops: the tensor operations in the node that do more than treat each element by itself,
+            by name, for example ``("mean",)``. A node without any means the same for a vector
+            (N, C) as for a map (N, C, H, W).
+    """
+
+    shape: tuple[int, ...]
+    geometry: Geometry | None
+    channels_first: bool
+    ops: tuple[str, ...]
+
+
+class _Tracer(fx.Tracer):
+    """Leaves whole what subclasses a layer of torch.nn: padding as TensorFlow does it, say."""
+
+    _WHOLE = (nn.Conv2d, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm,
+              nn.MaxPool2d, nn.AvgPool2d, nn.Linear)  # fmt: skip
+    # Random while training, nothing in evaluation: tracing into them would lose the former.
+    _STOCHASTIC = ("StochasticDepth", "DropPath", "DropBlock2d")
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether the module is one node of the graph."""
+        whole = isinstance(m, self._WHOLE) or type(m).__name__ in self._STOCHASTIC
+        return whole or super().is_leaf_module(m, module_qualified_name)
+
+
+def trace(net: nn.Module) -> fx.GraphModule:
+    """Record the graph of a network as it computes in evaluation mode.
+
+    The graph module holds the layers of ``net`` themselves (no copies) under their own names, so
+    that its state dict has the same keys.
+
+    Args:
+        net: any module that takes one image batch; a graph module is returned as it is.
+
+    Raises:
+        UsageError: the network cannot be traced; the message names the line of its code.
+    """
+    if isinstance(net, fx.GraphModule):
+        return net
+    training = {module for module in net.modules() if module.training}
+    net.eval()
+    try:
+        graph = _Tracer().trace(net)
+    except Exception as error:
+        raise UsageError(f"{type(net).__name__} cannot be traced {_culprit(error)}") from error
+    finally:
+        for module in training:
+            module.training = True
+    traced = fx.GraphModule(net, graph, type(net).__name__)
+    _restore_dropout(traced)
+    return traced
+
+
+def _culprit(error: Exception) -> str:
+    """The line of the user's model at which tracing failed, and why."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/torch/" not in frame.filename.replace("\\", "/") and frame.filename != __file__
+    ]
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if not own:
+        return f"by torch.fx: {reason}"
+    last = own[-1]
+    return f"at {last.filename}:{last.lineno} `{last.line}`: {reason}"
+
+
+def _restore_dropout(traced: fx.GraphModule) -> None:
+    """Replace dropout calls, which tracing has switched off for good, by layers."""
+    graph = traced.graph
+    for i, node in enumerate(list(graph.nodes)):
+        if node.target is not nn.functional.dropout:
+            continue
+        p = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+        name = f"dropout_{i}"
+        traced.add_submodule(name, nn.Dropout(p).train(traced.training))
+        with graph.inserting_after(node):
+            layer = graph.call_module(name, (node.args[0] if node.args else node.kwargs["input"],))
+        node.replace_all_uses_with(layer)
+        graph.erase_node(node)
+    traced.recompile()
+
+
+def trace_features(
+    net: fx.GraphModule, input_size: tuple[int, int], channels: int = 3
+) -> dict[str, Feature]:
+    """Shape and geometry of every tensor in a traced network for one image size.
+
+    Args:
+        net: the graph of a network, from :func:`trace`.
+        input_size: (height, width) of the image in pixels.
+        channels: channels of the image.
+
+    Returns:
+        Node name -> :class:`Feature`, in the order of computation.
+
+    Raises:
+        UsageError: the image is too small for the network, or an operation moves cells in a way
+            that has no stride and offset.
+    """
+    height, width = input_size
+    recorder = _Recorder(net)
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    state = {f"net.{name}": tensor.to("meta") for name, tensor in tensors}
+    training = {module for module in net.modules() if module.training}
+    net.eval()
+    # Under inference mode compound operations (a linear layer) arrive whole.
+    try:
+        with torch.inference_mode(), torch.device("meta"):
+            dtype = next((t.dtype for _, t in tensors if t.is_floating_point()), torch.float32)
+            image = torch.empty(1, channels, height, width, dtype=dtype)
+            start = Geometry(Axis(height, 1, 0, 0), Axis(width, 1, 0, 0))
+            recorder.follow.mark(image, Place(start))
+            torch.func.functional_call(recorder, state, image)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"the network cannot take an image of {height}x{width} px: {reason}"
+        ) from error
+    finally:
+        for module in training:
+            module.training = True
+    return recorder.features
+
+
+class _Recorder(nn.Module):
+    """Runs a graph node by node and keeps what :class:`_Follow` saw of each."""
+
+    def __init__(self, net: fx.GraphModule) -> None:
+        super().__init__()
+        self.net = net
+        self.follow = _Follow()
+        self.features: dict[str, Feature] = {}
+
+    def forward(self, image: Tensor) -> None:
+        with self.follow:
+            _Run(self.net, self.follow, self.features).run(image)
+
+
+class _Run(fx.Interpreter):
+    def __init__(
+        self, net: fx.GraphModule, follow: "_Follow", features: dict[str, Feature]
+    ) -> None:
+        super().__init__(net, garbage_collect_values=False)
+        self.follow, self.features = follow, features
+
+    def run_node(self, n: fx.Node) -> Any:
+        follow = self.follow
+        follow.where, follow.ops = n.name, []
+        out = super().run_node(n)
+        if isinstance(out, Tensor) and n.op != "output":
+            mark = follow.marks.get(id(out))
+            place = mark if isinstance(mark, Place) else None
+            self.features[n.name] = Feature(
+                shape=tuple(out.shape),
+                geometry=place.geometry if place else None,
+                channels_first=place is not None and place.axes == (-2, -1),
+                ops=tuple(follow.ops),
+            )
+        return out
+
+
+class _Follow(TorchDispatchMode):
+    """Moves the marks of tensors through every operation; tensors without one are weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.marks: dict[int, Mark] = {}
+        self.keep: list[Tensor] = []  # an id is unique only among living tensors
+        self.where = "input"
+        self.ops: list[str] = []
+
+    def mark(self, tensor: Tensor, mark: Mark) -> None:
+        self.marks[id(tensor)] = mark
+        self.keep.append(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        if name not in RULES and not is_pointwise(func) and func._can_decompose():
+            with self:
+                return func.decompose(*args, **kwargs)
+        inputs = [(t, self.marks[id(t)]) for t in _tensors(args) if id(t) in self.marks]
+        out = func(*args, **kwargs)
+        if inputs and name not in FACTORIES:
+            if not is_pointwise(func):
+                self.ops.append(name)
+            outs = [t for t in _tensors([out]) if t.dim()]
+            mark = self._moved(func, name, inputs, outs[0], args, kwargs) if outs else EVERYWHERE
+            for tensor in outs:
+                self.mark(tensor, mark)
+        return out
+
+    def _moved(
+        self,
+        func: Any,
+        name: str,
+        inputs: list[tuple[Tensor, Mark]],
+        out: Tensor,
+        args: Any,
+        kwargs: Any,
+    ) -> Mark:
+        if is_pointwise(func) or name == "cat":
+            return joined(inputs, out, self.where)
+        place = inputs[0][1]
+        if not isinstance(place, Place):
+            return EVERYWHERE
+        if name not in RULES:
+            raise UsageError(
+                f"{self.where}: no rule says how the operation {func} moves stride and offset; "
+                "this network cannot be made fully convolutional"
+            )
+        return RULES[name](place, out, *args, **kwargs)
+
+
+def _tensors(args: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    for arg in args:
+        if isinstance(arg, Tensor):
+            found.append(arg)
+        elif isinstance(arg, (tuple, list)):
+            found.extend(_tensors(arg))
+    return found

@@ -1,0 +1,1 @@
+"""Weight files: fetched once and verified, read without running anything, loaded strictly."""

@@ -1,0 +1,25 @@
+"""Fixtures that tests of several rooms share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder with the CamVid and VOC samples; skip where it is absent."""
+    beside = Path(__file__).resolve().parents[1] / "../shared/data"
+    folder = Path(os.environ.get("FCNSEG_TEST_DATA", beside)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder} (FCNSEG_TEST_DATA names another folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Callable[[str], np.ndarray]:
+    """Return a reader of the photographs that come with scikit-image, (H, W, 3) uint8."""
+    data = pytest.importorskip("skimage.data", reason="the photographs come with scikit-image")
+    return lambda name: np.ascontiguousarray(getattr(data, name)())

@@ -1,0 +1,157 @@
+"""Folders of images and masks, paired by name."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnseg.data.faults import DataFaults
+from fcnseg.data.folder import FolderPairs
+from fcnseg.data.sample import Source
+from fcnseg.errors import DataError, UsageError
+
+CLASSES = ("ground", "house", "tree")
+
+
+def write(path: Path, height: int = 4, width: int = 6, value: int = 1, mode: str = "L") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, (width, height), value if mode == "L" else (value, value, 9)).save(path)
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    images, masks = tmp_path / "images", tmp_path / "masks"
+    for number, name in enumerate(["b.jpg", "a.PNG", "town/x.y.jpeg", "town/b.bmp"]):
+        write(images / name, value=number, mode="RGB")
+        write((masks / name).with_suffix(".png" if number else ".tif"), value=number % 3)
+    write(images / ".hidden.jpg", mode="RGB")
+    (images / "notes.txt").write_text("no image")
+    return images, masks
+
+
+def test_pairs_equal_a_plain_search(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    source = FolderPairs(images, masks, CLASSES)
+    assert isinstance(source, Source)
+    expected = {}
+    for image in images.rglob("*.*"):
+        for mask in masks.rglob("*.*"):
+            stem, other = (
+                str(p.relative_to(r)).rsplit(".", 1)[0] for p, r in ((image, images), (mask, masks))
+            )
+            if stem == other:
+                expected[stem] = (image, mask)
+    assert [source.id(i) for i in range(len(source))] == sorted(expected)
+    for index in range(len(source)):
+        assert source.files(index) == expected[source.id(index)]
+        sample = source[index]
+        assert sample.id == source.id(index)
+        assert np.array_equal(sample.label, np.asarray(Image.open(expected[sample.id][1])))
+        assert sample.image.shape == (4, 6, 3)
+    assert source.palette[1] == (128, 0, 0)
+
+
+def test_it_can_be_pickled(folders: tuple[Path, Path]) -> None:
+    source = FolderPairs(*folders, CLASSES)
+    again = pickle.loads(pickle.dumps(source))
+    assert np.array_equal(again[0].image, source[0].image)
+
+
+def test_missing_partners_are_named_on_both_sides(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    for name in ("p1", "p2", "p3", "p4"):
+        write(images / f"{name}.jpg", mode="RGB")
+    write(masks / "q.png")
+    with pytest.raises(DataFaults) as caught:
+        FolderPairs(images, masks, CLASSES)
+    missing_mask, missing_image = caught.value.faults
+    assert missing_mask.startswith(f"{masks}: 4 of 8 images in {images}")
+    assert "p1.jpg, p2.jpg, p3.jpg and 1 more" in missing_mask
+    assert "(masks found: .png 4, .tif 1)" in missing_mask
+    assert missing_image.startswith(f"{images}: 1 of 5 masks in {masks} have no image")
+    assert "q.png" in missing_image
+    assert "\n" not in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).faults == caught.value.faults
+
+
+def test_masks_with_an_addition_to_the_name(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / f"i/{name}.jpg", mode="RGB")
+        write(tmp_path / f"m/{name}_mask.png")
+    with pytest.raises(DataError, match="rename the masks, which have '_mask' behind the name"):
+        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)
+
+
+def test_duplicate_names(folders: tuple[Path, Path]) -> None:
+    write(folders[0] / "town/b.png", mode="RGB")
+    with pytest.raises(DataError, match=r"1 names are there more than once: town/b\.bmp and town"):
+        FolderPairs(*folders, CLASSES)
+
+
+def test_empty_and_missing_folders(tmp_path: Path) -> None:
+    write(tmp_path / "i/a.png", mode="RGB")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/a.heic").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"m: no images \(found: \.heic 1\); expected files ending"):
+        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)
+    with pytest.raises(DataError, match=r"--masks .*none: there is no such folder"):
+        FolderPairs(tmp_path / "i", tmp_path / "none", CLASSES)
+    with pytest.raises(DataError, match=r"--images .*a\.png: is a file"):
+        FolderPairs(tmp_path / "i/a.png", tmp_path / "m", CLASSES)
+    with pytest.raises(UsageError, match="is the folder of --images too"):
+        FolderPairs(tmp_path / "i", tmp_path / "i", CLASSES)
+
+
+def test_masks_inside_the_folder_of_images(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg", mode="RGB")
+    write(tmp_path / "masks/a.png")
+    source = FolderPairs(tmp_path, tmp_path / "masks", CLASSES)
+    assert [source.id(0)] == ["a"]
+    assert len(source) == 1
+
+
+def test_a_loop_of_links_ends(folders: tuple[Path, Path]) -> None:
+    (folders[0] / "town/loop").symlink_to(folders[0])
+    assert len(FolderPairs(*folders, CLASSES)) == 4
+
+
+def test_sizes_that_differ_are_both_printed(tmp_path: Path) -> None:
+    write(tmp_path / "i/a.png", 4, 6, mode="RGB")
+    write(tmp_path / "m/a.png", 6, 5)
+    with pytest.raises(DataError, match=r"mask is 6x5 \(height x width\) but its image .* is 4x6"):
+        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)[0]
+    write(tmp_path / "m/a.png", 6, 4)
+    with pytest.raises(DataError, match="EXIF rotation is applied"):
+        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)[0]
+
+
+def test_faults_of_image_and_mask_come_together(folders: tuple[Path, Path]) -> None:
+    images, masks = folders
+    (images / "b.jpg").write_bytes(b"")
+    write(masks / "b.tif", value=9)
+    source = FolderPairs(images, masks, CLASSES)
+    with pytest.raises(DataError, match=r"b\.jpg: the file is empty.*; also .*b\.tif: .* value 9"):
+        source[1]
+
+
+def test_settings_that_make_no_sense(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match=r"--mask-encoding.*did you mean 'palette'"):
+        FolderPairs(*folders, CLASSES, encoding="pallette")
+    with pytest.raises(UsageError, match="rgb: needs the colour of each class"):
+        FolderPairs(*folders, CLASSES, encoding="rgb")
+    with pytest.raises(UsageError, match="binary255: expected 2 classes"):
+        FolderPairs(*folders, CLASSES, encoding="binary255")
+    with pytest.raises(UsageError, match=r"got the text|got 1"):
+        FolderPairs(*folders, "abc")
+
+
+def test_an_exif_rotated_photo_fits_its_upright_mask(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "i").mkdir()
+    Image.new("RGB", (8, 4)).save(tmp_path / "i/a.jpg", exif=exif)
+    write(tmp_path / "m/a.png", 8, 4)
+    assert FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)[0].image.shape == (8, 4, 3)

@@ -1,0 +1,175 @@
+"""Masks of the same labels in different clothes, and values that are no class."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnseg.data.encodings import checked_ids, class_ids
+from fcnseg.data.images import read_mask_pixels
+from fcnseg.data.sample import VOID, Colour, check_classes
+from fcnseg.errors import DataError, UsageError
+from fcnseg.palette import voc_palette
+
+COLOURS = ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+VOID_COLOUR = (224, 224, 192)
+
+
+def labels() -> np.ndarray:
+    ids = np.random.default_rng(2).integers(0, 4, (6, 8)).astype(np.uint8)
+    ids[2] = VOID
+    return ids
+
+
+def painted(ids: np.ndarray) -> np.ndarray:
+    rgb = np.zeros((*ids.shape, 3), np.uint8)
+    for class_id, colour in [*enumerate(COLOURS), (VOID, VOID_COLOUR)]:
+        rgb[ids == class_id] = colour
+    return rgb
+
+
+def palette_image(ids: np.ndarray) -> Image.Image:
+    image = Image.fromarray(ids, "P")
+    table = np.zeros((256, 3), np.uint8)
+    table[:4], table[VOID] = COLOURS, VOID_COLOUR
+    image.putpalette(table.tobytes())
+    return image
+
+
+def read(
+    path: Path,
+    image: Image.Image,
+    encoding: str,
+    count: int = 4,
+    palette: tuple[Colour, ...] | None = COLOURS,
+) -> np.ndarray:
+    image.save(path)
+    return class_ids(path, read_mask_pixels(path), count, encoding, palette)
+
+
+def test_every_encoding_of_the_same_labels_is_equal(tmp_path: Path) -> None:
+    ids = labels()
+    grey, colour = Image.fromarray(ids), Image.fromarray(painted(ids))
+    wide = Image.fromarray(ids.astype(np.uint16))
+    alpha = colour.copy()
+    alpha.putalpha(7)
+    cases = [
+        ("auto", grey),
+        ("index", grey),
+        ("index", wide),
+        ("auto", palette_image(ids)),
+        ("palette", palette_image(ids)),
+        ("rgb", palette_image(ids)),
+        ("auto", colour),
+        ("rgb", colour),
+        ("rgb", alpha),
+    ]
+    for number, (encoding, image) in enumerate(cases):
+        found = read(tmp_path / f"{number}.png", image, encoding)
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, ids), (encoding, image.mode)
+
+
+def test_grey_values_in_three_channels_are_ids(tmp_path: Path) -> None:
+    ids = labels()
+    image = Image.fromarray(np.stack([ids] * 3, axis=2))
+    assert np.array_equal(read(tmp_path / "m.png", image, "auto", palette=None), ids)
+
+
+def test_coloured_mask_without_colours_given(tmp_path: Path) -> None:
+    image = Image.fromarray(painted(np.array([[0, 0, 0], [0, 0, 1]], np.uint8)))
+    with pytest.raises(DataError, match=r"first colour \(128, 0, 0\) at x=2, y=1.*encoding rgb"):
+        read(tmp_path / "m.png", image, "auto", palette=None)
+
+
+def test_unknown_colour_has_its_place(tmp_path: Path) -> None:
+    rgb = painted(labels())
+    rgb[3, 5] = rgb[4, 1] = (1, 2, 3)
+    with pytest.raises(
+        DataError, match=r"m\.png: colour \(1, 2, 3\) at x=5, y=3 belongs to no class \(1 .* 2 pi"
+    ):
+        read(tmp_path / "m.png", Image.fromarray(rgb), "rgb")
+
+
+def test_a_class_may_have_vocs_void_colour(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2, 2), VOID_COLOUR)
+    assert (read(tmp_path / "m.png", image, "rgb", 2, ((0, 0, 0), VOID_COLOUR)) == 1).all()
+
+
+def test_wrong_kind_of_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a grey image, expected a palette image"):
+        read(tmp_path / "g.png", Image.fromarray(labels()), "palette")
+    with pytest.raises(DataError, match="is a palette image, expected a grey image"):
+        read(tmp_path / "p.png", palette_image(labels()), "index")
+
+
+def test_binary_255(tmp_path: Path) -> None:
+    foreground = np.random.default_rng(0).random((5, 6)) < 0.5
+    grey = Image.fromarray((foreground * 255).astype(np.uint8))
+    for number, image in enumerate(
+        [grey, grey.convert("1", dither=Image.Dither.NONE), grey.convert("RGB")]
+    ):
+        found = read(tmp_path / f"{number}.png", image, "binary255", 2, None)
+        assert np.array_equal(found, foreground)
+
+
+def test_binary_255_refuses_other_values(tmp_path: Path) -> None:
+    values = np.array([[0, 255, 0], [255, 128, 3]], np.uint8)
+    with pytest.raises(DataError, match=r"value 128 at x=1, y=1 \(2 such pixels\), expected 0 or"):
+        read(tmp_path / "m.png", Image.fromarray(values), "binary255", 2)
+
+
+@pytest.mark.parametrize("values", [[[0, 255]], [[255, 255]]])
+def test_black_and_white_with_two_classes_stops(tmp_path: Path, values: list) -> None:
+    image = Image.fromarray(np.array(values, np.uint8))
+    with pytest.raises(DataError, match=r"use --mask-encoding binary255 if 255 is the second"):
+        read(tmp_path / "m.png", image, "auto", 2, None)
+    assert np.array_equal(read(tmp_path / "m.png", image, "index", 2, None), values)
+    assert np.array_equal(read(tmp_path / "m.png", image, "auto", 3, None), values)
+
+
+def test_out_of_range_names_value_count_and_first_pixel() -> None:
+    values = np.zeros((4, 5), np.uint16)
+    values[2, 3] = values[3, 0] = 300
+    with pytest.raises(
+        DataError,
+        match=r"m\.png: pixel value 300 \(2 pixels\): is no class id, first at x=3, y=2; "
+        r"expected 0 to 20, or 255 for void",
+    ):
+        checked_ids("m.png", values, 21)
+    values[0, :] = [40, 41, 42, 43, 44]
+    values[1, 0] = 45
+    with pytest.raises(DataError, match=r"40 \(1 pixels\), .*44 \(1 pixels\) and 2 more: are no"):
+        checked_ids("m.png", values, 21)
+
+
+def test_another_void_value() -> None:
+    assert np.array_equal(checked_ids("m", np.array([[3, 11]]), 11, void=11), [[3, 255]])
+    with pytest.raises(DataError, match="255"):
+        checked_ids("m", np.array([[3, 255]]), 11, void=11)
+
+
+def test_voc_colours_are_the_published_ones() -> None:
+    colours = voc_palette(256)
+    known = {0: (0, 0, 0), 1: (128, 0, 0), 8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128)}
+    assert {index: colours[index] for index in known} == known
+    assert colours[255] == VOID_COLOUR
+    assert len(set(colours)) == 256
+
+
+@pytest.mark.parametrize(
+    ("classes", "palette", "words"),
+    [
+        (("a",), None, "expected 2 to 255 names, got 1"),
+        (tuple(map(str, range(256))), None, "got 256"),
+        (("a", " "), None, "a name is empty"),
+        (("a", "b", "a"), None, "'a' is there more than once"),
+        (("a", "b"), ((0, 0, 0),), "expected 2 colours, one a class, got 1"),
+        (("a", "b"), ((0, 0, 0), (0, 0, 256)), r"got \(0, 0, 256\)"),
+        (("a", "b"), ((1, 0, 0), (1, 0, 0)), "same colour"),
+    ],
+)
+def test_classes_that_make_no_sense(classes: tuple, palette: tuple | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        check_classes(classes, palette)

@@ -1,0 +1,134 @@
+"""A network of a few thousand parameters with the parts that the engine asks of an FCN."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fcnseg.config import Size, TrainConfig
+from fcnseg.data.loading import evaluation_loader, training_loader
+from fcnseg.data.sample import Sample
+from fcnseg.data.transforms import TrainingTransform
+from fcnseg.engine.events import Observer, silent
+from fcnseg.engine.train import Batches, Result, fit_config, steps_in_epoch
+from fcnseg.model import ModelInfo
+from fcnseg.preprocessing import Preprocessing
+
+CLASSES = ("dark", "bright", "red")
+PALETTE = ((0, 0, 0), (255, 255, 255), (255, 0, 0))
+
+
+class TinyNet(nn.Module):
+    """Two strided convolutions with batch norm and dropout, a score layer, bilinear upsampling."""
+
+    def __init__(self, classes: tuple[str, ...] = CLASSES) -> None:
+        super().__init__()
+        self.num_classes = len(classes)
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout2d(0.1)
+        )
+        self.head = nn.Conv2d(16, self.num_classes, 3, padding=1)
+        self.info = ModelInfo(
+            backbone="vgg16",
+            variant="8s",
+            padding="same",
+            upsample="learned",
+            classes=classes,
+            palette=PALETTE[: self.num_classes],
+            preprocessing=Preprocessing(
+                (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), 1 / 255, "RGB", 224, 256
+            ),
+        )
+
+    def forward(self, pixels_N3HW: Tensor) -> Tensor:
+        score_NKhw = self.head(self.backbone(pixels_N3HW))
+        return nn.functional.interpolate(score_NKhw, pixels_N3HW.shape[-2:], mode="bilinear")
+
+
+class Blocks:
+    """Images of three flat colours with noise, which the tiny network can learn."""
+
+    classes = CLASSES
+    palette = PALETTE
+
+    def __init__(self, length: int, salt: int = 0) -> None:
+        self.name = "blocks"
+        self._length, self._salt = length, salt
+
+    def __len__(self) -> int:
+        return self._length
+
+    def id(self, index: int) -> str:
+        return f"block-{index}"
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        del index
+        return ()
+
+    def __getitem__(self, index: int) -> Sample:
+        numbers = np.random.default_rng([self._salt, index])
+        label = np.zeros((24, 32), np.uint8)
+        row, column = numbers.integers(4, 20), numbers.integers(4, 28)
+        label[:row, :column], label[row:, column:] = 1, 2
+        colours = np.array([(30, 30, 30), (220, 220, 220), (220, 30, 30)])
+        image = colours[label] + numbers.integers(-20, 20, (24, 32, 3))
+        label[row] = 255
+        return Sample(image.astype(np.uint8), label, self.id(index))
+
+
+@pytest.fixture
+def tiny() -> TinyNet:
+    torch.manual_seed(0)
+    return TinyNet()
+
+
+@pytest.fixture
+def make_net() -> Callable[..., TinyNet]:
+    return TinyNet
+
+
+@pytest.fixture
+def blocks() -> Callable[..., Blocks]:
+    return Blocks
+
+
+@pytest.fixture
+def run_training() -> Callable[..., Result]:
+    """Train a fresh tiny network as ``build.train`` does; ``model`` may be given."""
+
+    def run(config: TrainConfig, observer: Observer = silent, model: nn.Module | None = None):
+        torch.manual_seed(config.seed)
+        model = model or TinyNet()
+        training, validation = Blocks(9), Blocks(4, salt=1)
+        fill = (127, 127, 127)
+        transform = TrainingTransform((24, 32), scale=(0.8, 1.2), fill=fill)
+        batches = Batches(
+            lambda epoch: training_loader(
+                training, transform, config.batch_size, config.seed, epoch, config.workers, fill
+            ),
+            lambda: evaluation_loader(validation, config.batch_size),
+            steps_in_epoch(len(training), config.batch_size),
+        )
+        cpu = torch.device("cpu")
+        return fit_config(
+            config, model, batches, training, validation, cpu, torch.float32, observer
+        )
+
+    return run
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        data="shapes",
+        epochs=2,
+        batch_size=4,
+        lr=1e-2,
+        head_lr_factor=1,
+        crop_size=Size(24, 32),
+        workers=0,
+        run=str(tmp_path / "run"),
+    )

@@ -1,0 +1,247 @@
+"""The loop, the run folder, and resuming to the byte."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fcnseg.config import TrainConfig
+from fcnseg.engine.checkpoint import read_model
+from fcnseg.engine.events import Evaluated, Event, Notice, Started, Stepped
+from fcnseg.engine.tensors import read_tensors
+from fcnseg.engine.train import check_loss, steps_in_epoch
+from fcnseg.errors import EnvironmentFault, NumericError, UsageError
+
+Run = Callable[..., Any]
+
+
+class Interrupted(Exception):
+    """Raised by an observer to end a run at a chosen moment."""
+
+
+def stop_after(epoch: int) -> Callable[[Event], None]:
+    def observer(event: Event) -> None:
+        if isinstance(event, Evaluated) and event.epoch == epoch:
+            raise Interrupted
+
+    return observer
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_run_learns_and_leaves_everything_behind(config: TrainConfig, run_training: Run) -> None:
+    events: list[Event] = []
+    result = run_training(replace(config, epochs=6), events.append)
+    assert result.best_mean_iu > 0.6
+
+    folder = result.folder
+    assert {p.name for p in folder.iterdir()} == {
+        *("config.yaml", "log.jsonl", "metrics.json", "best.safetensors", "last", "samples"),
+        "curves.png",
+    }
+    assert len(list((folder / "samples").iterdir())) == 4
+
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    steps = [row for row in rows if row["kind"] == "step"]
+    assert [row["step"] for row in steps] == list(range(1, 13))  # 9 images: 4 + 4, 1 left out
+    assert [row["epoch"] for row in rows if row["kind"] == "eval"] == [1, 2, 3, 4, 5, 6]
+
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["class_iu"].keys() == {"dark", "bright", "red"}
+    assert metrics["best"]["mean_iu"] == result.best_mean_iu
+    assert metrics["mean_iu"] == result.scores.mean_iu
+
+    assert isinstance(events[0], Started)
+    assert sum(isinstance(event, Stepped) for event in events) == 12
+    assert any(isinstance(e, Notice) and "left out" in e.text for e in events)
+
+
+def test_two_and_two_epochs_equal_four_to_the_byte(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    config = replace(config, epochs=4)
+    whole = replace(config, run=str(tmp_path / "whole"))
+    run_training(whole)
+    with pytest.raises(Interrupted):
+        run_training(config, stop_after(2))
+    torch.manual_seed(12345)  # what a new process has is not what the old one had
+    torch.rand(7)
+    run_training(replace(config, resume=True))
+
+    one, two = contents(tmp_path / "whole"), contents(tmp_path / "run")
+    assert one.keys() == two.keys()
+    same_name = b"run: " + str(tmp_path / "whole").encode()
+    two["config.yaml"] = two["config.yaml"].replace(
+        b"run: " + str(tmp_path / "run").encode(), same_name
+    )
+    different = [name for name in one if one[name] != two[name]]
+    # the checkpoint names its run folder
+    assert set(different) <= {"best.safetensors"}
+    a, b = read_model(tmp_path / "whole/best.safetensors")[1], None
+    b = read_model(tmp_path / "run/best.safetensors")[1]
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_rows_of_an_unfinished_epoch_are_computed_again(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    def observer(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_training(config, observer)
+    log = tmp_path / "run" / "log.jsonl"
+    with log.open("a") as file:
+        file.write('{"kind": "st')  # a crash in the middle of a line
+    run_training(replace(config, resume=True))
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [row["step"] for row in rows if row["kind"] == "step"] == [1, 2, 3, 4]
+
+
+def test_resuming_a_finished_run_scores_it_and_says_so(
+    config: TrainConfig, run_training: Run
+) -> None:
+    first = run_training(config)
+    events: list[Event] = []
+    again = run_training(replace(config, resume=True), events.append)
+    assert again.scores == first.scores
+    assert any(isinstance(e, Notice) and "all 2 epochs are done" in e.text for e in events)
+
+
+def test_a_resumed_run_with_other_settings_is_refused(
+    config: TrainConfig, run_training: Run
+) -> None:
+    run_training(config)
+    with pytest.raises(UsageError, match=r"other settings \(epochs: 2 -> 3, lr: 0.01 -> 0.1\)"):
+        run_training(replace(config, resume=True, epochs=3, lr=0.1))
+
+
+def test_an_existing_run_is_untouched(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    run_training(config)
+    before = contents(tmp_path / "run")
+    with pytest.raises(UsageError, match="exists already; give --resume"):
+        run_training(config)
+    assert contents(tmp_path / "run") == before
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    run_training(config)
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    run_training(replace(config, overwrite=True, epochs=1))
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["epoch"] == 1
+
+    other = tmp_path / "photographs"
+    (other / "samples").mkdir(parents=True)
+    (other / "samples" / "a.png").write_bytes(b"x")
+    with pytest.raises(UsageError, match="not a run folder"):
+        run_training(replace(config, overwrite=True, run=str(other)))
+    assert (other / "samples" / "a.png").exists()
+
+
+def test_resume_with_nothing_there_is_refused(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="nothing to resume"):
+        run_training(replace(config, resume=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_folder_is_found_before_the_first_step(
+    config: TrainConfig, run_training: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, data: bytes) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    events: list[Event] = []
+    with pytest.raises(EnvironmentFault, match=r"cannot be written to \(Permission denied\)"):
+        run_training(config, events.append)
+    assert events == []
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_old_checkpoint(
+    config: TrainConfig, run_training: Run, tiny: torch.nn.Module, tmp_path: Path
+) -> None:
+    saved: dict[str, bytes] = {}
+
+    def poison(event: Event) -> None:
+        if isinstance(event, Evaluated):
+            saved.update(contents(tmp_path / "run"))
+            with torch.no_grad():
+                tiny.head.bias.fill_(float("nan"))
+
+    with pytest.raises(NumericError, match=r"step 3: the loss is nan at learning rate .*block-"):
+        run_training(config, poison, tiny)
+    after = contents(tmp_path / "run")
+    for name in ("best.safetensors", "last/state.safetensors"):
+        assert after[name] == saved[name]
+
+
+def test_check_loss_names_step_images_and_rate() -> None:
+    assert check_loss(torch.tensor(0.5), 1, ["a"], 0.1) == 0.5
+    with pytest.raises(NumericError, match=r"step 7: the loss is inf .* 0.1 on a, b"):
+        check_loss(torch.tensor(float("inf")), 7, ["a", "b"], 0.1)
+
+
+def test_a_frozen_backbone_stays_as_it_is(
+    config: TrainConfig, run_training: Run, tiny: torch.nn.Module
+) -> None:
+    before = {k: v.clone() for k, v in tiny.state_dict().items()}
+    run_training(replace(config, freeze="backbone", weight_decay=0.1), model=tiny)
+    after = tiny.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"head.weight", "head.bias"}
+
+
+def test_a_collapsed_prediction_is_said(
+    config: TrainConfig, run_training: Run, tiny: torch.nn.Module
+) -> None:
+    with torch.no_grad():
+        tiny.head.weight.zero_()
+        tiny.head.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))
+    events: list[Event] = []
+    run_training(replace(config, lr=1e-7, epochs=1), events.append, tiny)
+    warnings = [e.text for e in events if isinstance(e, Notice) and e.warning]
+    assert warnings
+    assert "every validation pixel is predicted as 'bright'" in warnings[0]
+
+
+def test_workers_do_not_change_the_result(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    run_training(config)
+    run_training(replace(config, workers=1, run=str(tmp_path / "other")))
+    state = [read_tensors(tmp_path / n / "last/state.safetensors")[1] for n in ("run", "other")]
+    assert all(torch.equal(state[0][name], state[1][name]) for name in state[0])
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "steps"),
+    [(9, 4, 2), (10, 4, 3), (8, 4, 2), (1, 4, 1), (3, 1, 3), (2, 4, 1)],
+)
+def test_a_last_batch_of_one_is_left_out(images: int, batch: int, steps: int) -> None:
+    assert steps_in_epoch(images, batch) == steps
+
+
+def test_sample_panels_are_four_wide(config: TrainConfig, run_training: Run) -> None:
+    from PIL import Image
+
+    result = run_training(replace(config, epochs=1))
+    for path in (result.folder / "samples").iterdir():
+        panel = np.asarray(Image.open(path))
+        assert panel.shape[0] >= 24
+        assert panel.shape[1] >= 4 * 32

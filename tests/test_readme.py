@@ -1,0 +1,85 @@
+"""What the README and the help say is run as it stands."""
+
+import re
+import shlex
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnseg.cli import COMMANDS, main
+from fcnseg.cli.parser import parse
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+SHELL = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.strip()]
+# What makes the commands of the README short enough for a test.
+SHORTER = {"train": ["--epochs", "1", "--crop-size", "64x64", "--workers", "0"]}
+
+
+def test_the_commands_for_ones_own_images_work_in_order(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    photograph: Callable[[str], np.ndarray],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photograph("chelsea")).save("photo.jpg")
+    random = np.random.default_rng(0)
+    for folder in ("photos", "masks"):
+        Path(folder).mkdir()
+    for index in range(12):
+        image = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(image).save(f"photos/{index}.jpg")
+        Image.fromarray((image[..., 0] > 128).astype(np.uint8)).save(f"masks/{index}.png")
+    ran = []
+    for line in SHELL:
+        words = shlex.split(line)
+        if words[0] == "fcnseg" and words[1] in ("heatmap", "check", "train", "eval", "predict"):
+            if "CamVid" in words:
+                continue
+            assert main([*words[1:], *SHORTER.get(words[1], [])]) == 0, line
+            ran.append(words[1])
+    assert ran == ["heatmap", "heatmap", "check", "train", "eval", "predict"]
+    assert Path("photo.heatmap.png").is_file()
+    with np.load("photo.npz") as numbers:
+        assert set(numbers) == {"score", "classes", "stride", "offset"}
+    assert Path("runs/cats/best.safetensors").is_file()
+    assert len(list(Path("predictions").glob("*.overlay.jpg"))) == 12
+
+
+def test_the_python_block_runs() -> None:
+    (code,) = [text for kind, text in BLOCKS if kind == "python"]
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["result"].labels.shape == (375, 500)
+    assert names["picture"].shape == (375, 500, 3)
+
+
+def test_the_pictures_are_there() -> None:
+    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_map_names_every_room() -> None:
+    rooms = {p.name for p in (ROOT / "fcnseg").iterdir() if not p.name.startswith("__")}
+    named = set(re.findall(r"([\w]+\.py)`", README)) | set(re.findall(r"([\w]+)/`", README))
+    assert rooms - {"py.typed"} <= named
+
+
+def test_every_command_is_in_the_readme() -> None:
+    assert set(re.findall(r"\| `fcnseg (\w+)`", README)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_the_help_parse(name: str) -> None:
+    command = import_module(f"fcnseg.cli.{name}")
+    lines = command.EXAMPLES.replace("\\\n", " ").splitlines()
+    assert lines
+    for line in lines:
+        words = shlex.split(line.split(" > ")[0])
+        assert words[:2] == ["fcnseg", name]
+        assert parse(name, command, words[2:]) is not None
