@@ -4,8 +4,10 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torchvision import models
 
-from fcnseg.backbones import catalogue
+from fcnseg import backbones
+from fcnseg.backbones import BackboneInfo, catalogue
 
 CHAINS = [name for name in catalogue() if name.startswith(("vgg", "alexnet"))]
 POOLED = [name for name in catalogue() if name not in CHAINS]
@@ -73,3 +75,26 @@ def seen(value: Tensor, image: Tensor, axis: int) -> tuple[int, int]:
     along = gradient.abs().sum([a for a in range(4) if a != axis])
     places = along.nonzero().flatten()
     return int(places[0]), int(places[-1])
+
+
+_real_build = backbones._build
+
+
+def narrow(info: BackboneInfo) -> nn.Module:
+    """The classifier, with fc6 and fc7 of 32 channels where it has them."""
+    if info.name not in CHAINS:
+        return _real_build(info)
+    with torch.device("meta"):
+        net = models.get_model(info.name)
+    for layer in [m for m in net.classifier if isinstance(m, nn.Linear)]:
+        if layer.out_features != 1000:
+            layer.out_features = 32
+            layer.bias = nn.Parameter(torch.empty(32))
+        if layer.in_features == 4096:
+            layer.in_features = 32
+        layer.weight = nn.Parameter(torch.empty(layer.out_features, layer.in_features))
+    net.to_empty(device="cpu")
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm)):
+            module.reset_parameters()
+    return net

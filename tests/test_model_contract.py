@@ -10,12 +10,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from networks import CHAINS, linear_twin, randomise, seen
+from networks import CHAINS, linear_twin, narrow, randomise, seen
 from torch import nn
-from torchvision import models
 
 from fcnseg import backbones, build
-from fcnseg.backbones import Backbone, BackboneInfo, build_backbone, catalogue, describe
+from fcnseg.backbones import Backbone, build_backbone, catalogue, describe
 from fcnseg.build import build_fcn, load
 from fcnseg.engine.checkpoint import save_model
 from fcnseg.errors import UsageError, WeightsError
@@ -25,28 +24,6 @@ from fcnseg.model import FCN, ModelInfo
 SIZES = [(1, 1), (33, 47), (64, 64), (350, 525), (500, 375)]
 K = 4
 NETWORKS = [(n, v) for n in catalogue() for v in VARIANTS]
-
-_real_build = backbones._build
-
-
-def narrow(info: BackboneInfo) -> nn.Module:
-    """The classifier, with fc6 and fc7 of 32 channels where it has them."""
-    if info.name not in CHAINS:
-        return _real_build(info)
-    with torch.device("meta"):
-        net = models.get_model(info.name)
-    for layer in [m for m in net.classifier if isinstance(m, nn.Linear)]:
-        if layer.out_features != 1000:
-            layer.out_features = 32
-            layer.bias = nn.Parameter(torch.empty(32))
-        if layer.in_features == 4096:
-            layer.in_features = 32
-        layer.weight = nn.Parameter(torch.empty(layer.out_features, layer.in_features))
-    net.to_empty(device="cpu")
-    for module in net.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm)):
-            module.reset_parameters()
-    return net
 
 
 @pytest.fixture(autouse=True, scope="module")

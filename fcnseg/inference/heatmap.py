@@ -120,6 +120,8 @@ def classifier_maps(
     side = short_side or preprocessing.test_resize
     factor = side / min(height, width)
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
+    place = trace_features(net, size)[_last_map(net)].geometry
+    assert place is not None
     on = choose_device(device)
     net.eval().to(on)
     with torch.inference_mode():
@@ -127,8 +129,6 @@ def classifier_maps(
         score = net(preprocessing(_resized(pixels, size)))[0].float().cpu()
     if not bool(torch.isfinite(score).all()):
         raise NumericError("the classifier's scores are not finite; check its weights")
-    place = trace_features(net, size)[_last_map(net)].geometry
-    assert place is not None
     # A pixel p of the photograph is the pixel (p + 0.5) * scale - 0.5 of the scaled one.
     scale = (size[0] / height, size[1] / width)
     offset = [(o + 0.5) / s - 0.5 for o, s in zip(place.offset, scale, strict=True)]

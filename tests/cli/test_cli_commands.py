@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks import narrow
 from PIL import Image
 
 from fcnseg.cli import main
@@ -184,3 +185,49 @@ def test_unknown_backbone_and_device(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--device gpu: cannot be used" in capsys.readouterr().err
     assert main(["train", *SMALL, "--precision", "fp16", *run]) == 2
     assert "--precision fp16: needs CUDA" in capsys.readouterr().err
+
+
+@pytest.fixture
+def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine whose cache is empty and whose network is down; the folder of the cache."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setenv("FCNSEG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+def test_vgg16_without_data_says_what_is_missing(
+    no_network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--backbone", "vgg16", "--variant", "8s"]) == 3
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"error: --data-root: PASCAL VOC .*; .*--data shapes.*\n", err)
+    assert not Path("runs").exists()
+
+
+def test_vgg16_without_weights_says_what_is_missing(
+    no_network: Path, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--backbone", "vgg16", "--variant", "8s", "--data-root", f"{shared_data}/voc-sample"]
+    assert main(["train", *words]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("error: https://download.pytorch.org/models/vgg16-397923af.pth: ")
+    assert err.count("\n") == 1
+    for way_out in (str(no_network), "--weights FILE", "--weights none", "efficientnet_lite0"):
+        assert way_out in err
+    assert not Path("runs").exists()
+
+
+def test_vgg16_trains_from_nothing_on_shapes(
+    no_network: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fcnseg.backbones._build", narrow)
+    words = ["--backbone", "vgg16", "--variant", "8s", "--weights", "none", "--epochs", "1"]
+    assert main(["train", *words, *SMALL, "--batch-size", "3", "--run", "vgg"]) == 0
+    assert Path("vgg/best.safetensors").is_file()
+    assert main(["eval", "--checkpoint", "vgg/best.safetensors", *SMALL]) == 0
+    assert "mean IU" in capsys.readouterr().out
