@@ -5,11 +5,12 @@ graph. A row of the catalogue says where the network comes from and which of the
 taps it follows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torchvision import models
 
@@ -24,6 +25,8 @@ from fcnseg.trace import trace, trace_features
 _CHAINS = ("alexnet", *(f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn")))
 _RESNETS = tuple(f"resnet{n}" for n in (18, 34, 50, 101, 152))
 LITE0 = "efficientnet_lite0"
+
+Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,9 @@ def weights_at_hand(name: str) -> str | None:
     return str(path) if path is not None and path.is_file() else None
 
 
-def build_classifier(name: str, weights: str = "none") -> nn.Module:
+def build_classifier(
+    name: str, weights: str = "none", progress: Progress | None = None
+) -> nn.Module:
     """A classifier of the catalogue, (N, 3, H, W) preprocessed -> (N, 1000) scores.
 
     Args:
@@ -115,6 +120,7 @@ def build_classifier(name: str, weights: str = "none") -> nn.Module:
         weights: ``"auto"``: its ImageNet weights, from the cache, a package or a download;
             ``"none"``: random ones, from the global generator of torch; otherwise the path of a
             state dict of the classifier.
+        progress: called with (bytes done, bytes in all or None) while weights are downloaded.
 
     Raises:
         UsageError: no such backbone.
@@ -131,7 +137,7 @@ def build_classifier(name: str, weights: str = "none") -> nn.Module:
     if weights != "auto":
         load_into(classifier, read_state(weights), weights)
     elif info.url is not None:
-        path = fetch(info.url, info.sha256)
+        path = fetch(info.url, info.sha256, progress=progress)
         load_into(classifier, read_state(path), path)
     else:
         found = _packaged_weights()
@@ -198,7 +204,7 @@ class Backbone(nn.Module):
             geometry = features[name].geometry
             assert geometry is not None
             self.taps[stride], self.channels[stride] = geometry, features[name].shape[1]
-        self.smallest = _smallest(graph, taps[max(taps)], self.multiple)
+        self.smallest = _smallest(graph, max(taps), self.multiple)
 
     def forward(self, image_N3HW: Tensor) -> dict[int, Tensor]:
         """The tapped maps, stride -> (N, C, h, w)."""
@@ -206,14 +212,18 @@ class Backbone(nn.Module):
         return maps
 
 
-def _smallest(graph: Any, coarsest: str, multiple: int) -> int:
+def _smallest(net: nn.Module, coarsest: int, multiple: int) -> int:
+    """The least multiple at which the coarsest map has 2x2 cells; found on shapes alone."""
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    state = {name: tensor.to("meta") for name, tensor in tensors}
     side = multiple
     while True:
+        image = torch.empty(1, 3, side, side, device="meta", dtype=tensors[0][1].dtype)
         try:
-            shape = trace_features(graph, (side, side))[coarsest].shape
-        except UsageError:
-            shape = (1, 1, 0, 0)
-        if min(shape[2:]) >= 2:
+            rows, columns = torch.func.functional_call(net, state, image)[coarsest].shape[2:]
+        except (RuntimeError, ValueError):  # too small for a window, or for batch norm to train
+            rows = columns = 0
+        if min(rows, columns) >= 2:
             return side
         side += multiple
 
@@ -223,6 +233,7 @@ def build_backbone(
     weights: str = "none",
     padding: Literal["same", "paper"] = "same",
     strides: Sequence[int] | None = None,
+    progress: Progress | None = None,
 ) -> Backbone:
     """A backbone of the catalogue, ready for a head.
 
@@ -236,6 +247,7 @@ def build_backbone(
             100 pixels around the image, pools that round up, fc6 unpadded (VGG and AlexNet).
         strides: which maps to give, as far as the backbone has them; None for all. A map that is
             given stays in memory until the head is done.
+        progress: as in :func:`build_classifier`.
 
     Raises:
         UsageError: no such backbone, or a padding that it does not have.
@@ -247,7 +259,7 @@ def build_backbone(
         raise UsageError(
             f"--padding paper: defined for VGG and AlexNet, not for {name}; use --padding same"
         )
-    classifier = build_classifier(name, weights)
+    classifier = build_classifier(name, weights, progress)
     native = info.preprocessing.native_size
     graph = trace(classifier)
     taps = find_taps(graph, trace_features(graph, (native, native)), info.rule)

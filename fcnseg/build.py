@@ -1,26 +1,25 @@
 """From names and settings to objects: the one place where the parts meet."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 
-from fcnseg.backbones import build_backbone, describe
+from fcnseg.backbones import Progress, build_backbone, describe
 from fcnseg.checks import check_choice
-from fcnseg.config import DataConfig, Size, TrainConfig, validate
+from fcnseg.config import Size, TrainConfig, validate
 from fcnseg.data.loading import evaluation_loader, training_loader
-from fcnseg.data.sample import Colour, Source
+from fcnseg.data.sample import Source
 from fcnseg.devices import choose_device, choose_precision
 from fcnseg.engine.checkpoint import load_fitting, load_tensors, read_model
-from fcnseg.engine.events import Notice, Observer, silent
-from fcnseg.engine.run import RunFolder
-from fcnseg.engine.train import Batches, Result, fit_config, steps_in_epoch
+from fcnseg.engine.events import Downloading, Notice, Observer, silent
+from fcnseg.engine.train import Batches, Result, enter, fit_config, steps_in_epoch
 from fcnseg.errors import UsageError, WeightsError
 from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
 from fcnseg.model import FCN, ModelInfo
 from fcnseg.palette import voc_palette
+from fcnseg.sources import build_sources
 
 _CROP = Size(480, 480)
 
@@ -34,6 +33,7 @@ def build_fcn(
     upsample: UpsampleMode = "learned",
     classes: Sequence[str] | None = None,
     palette: Sequence[tuple[int, int, int]] | None = None,
+    progress: Progress | None = None,
 ) -> FCN:
     """An FCN, ready to train: (N, 3, H, W) preprocessed -> (N, num_classes, H, W) scores.
 
@@ -46,6 +46,7 @@ def build_fcn(
         upsample: ``"learned"`` or ``"fixed"``.
         classes: K names; numbered ones if None.
         palette: K colours, 8-bit RGB; PASCAL VOC's if None.
+        progress: called with (bytes done, bytes in all or None) while weights are downloaded.
 
     Raises:
         UsageError: a name, a variant or a count that does not fit.
@@ -70,7 +71,7 @@ def build_fcn(
         palette=colours,
         preprocessing=describe(backbone).preprocessing,
     )
-    return _assemble(info, weights)
+    return _assemble(info, weights, progress)
 
 
 def load(path: str | Path) -> FCN:
@@ -82,16 +83,20 @@ def load(path: str | Path) -> FCN:
     described, tensors = read_model(path)
     try:
         info = ModelInfo.from_dict(described)
+        # Shapes first: numbers that are replaced at once need not be drawn.
+        with torch.device("meta"):
+            model = _assemble(info, "none")
     except UsageError as error:
         raise WeightsError(f"{path}: {error}; it was written by another version") from error
-    model = _assemble(info, "none")
+    model.to_empty(device="cpu")
     load_tensors(path, model, tensors)
     return model.eval()
 
 
-def _assemble(info: ModelInfo, weights: str) -> FCN:
+def _assemble(info: ModelInfo, weights: str, progress: Progress | None = None) -> FCN:
+    check_choice("variant", info.variant, list(VARIANTS))
     strides = VARIANTS[info.variant].strides
-    backbone = build_backbone(info.backbone, weights, info.padding, strides)
+    backbone = build_backbone(info.backbone, weights, info.padding, strides, progress)
     head = SkipHead(
         backbone.taps,
         backbone.channels,
@@ -110,36 +115,14 @@ def train(config: TrainConfig, observer: Observer = silent) -> Result:
     contradicting settings, missing data, missing weights, a device that is not there.
     """
     validate(config)
-    RunFolder(config.run_folder).check(config.resume, config.overwrite)
+    folder = enter(config)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     training, validation = build_sources(config)
     model = build_model(config, training, observer)
     batches = build_batches(config, training, validation, model)
-    return fit_config(config, model, batches, training, validation, device, precision, observer)
-
-
-def build_sources(config: DataConfig) -> tuple[Source, Source]:
-    """The training and the validation images."""
-    if config.data == "folder":
-        return _folder_sources(config)
-    return _source(config, "train"), _source(config, "val")
-
-
-def build_evaluation_source(config: DataConfig) -> Source:
-    """The validation images; every pair of a folder that has no validation part of its own."""
-    if config.data != "folder":
-        return _source(config, "val")
-    if config.val_images or config.val_fraction is not None:
-        return _folder_sources(config)[1]
-    return _folder(config, config.images, config.masks, "folder")
-
-
-def build_check_sources(config: DataConfig) -> tuple[Source, ...]:
-    """Every part of the data set: (training, validation), or all pairs of a folder at once."""
-    if config.data == "folder" and not config.val_images:
-        return (_folder(config, config.images, config.masks, "folder"),)
-    return build_sources(config)
+    sources = training, validation
+    return fit_config(config, folder, model, batches, sources, device, precision, observer)
 
 
 def build_model(config: TrainConfig, source: Source, observer: Observer = silent) -> FCN:
@@ -156,6 +139,7 @@ def build_model(config: TrainConfig, source: Source, observer: Observer = silent
         upsample=cast(UpsampleMode, config.upsample),
         classes=source.classes,
         palette=source.palette,
+        progress=lambda done, total: observer(Downloading(done, total)),
     )
     if config.init_from is not None and not config.resume:
         taken, kept = load_fitting(config.init_from, model)
@@ -181,59 +165,3 @@ def build_batches(config: TrainConfig, training: Source, validation: Source, mod
         validation=lambda: evaluation_loader(validation, config.batch_size, config.workers),
         steps_per_epoch=steps_in_epoch(len(training), config.batch_size),
     )
-
-
-def read_classes(text: str) -> tuple[tuple[str, ...], tuple[Colour, ...] | None]:
-    """Class names from ``a,b,c``, or names and perhaps colours from a file.
-
-    A file has one name on each line, or on every line a name and its colour in RGB masks:
-    ``road 128 64 128``. Raises :class:`UsageError` if only some lines have a colour.
-    """
-    path = Path(text)
-    if not path.is_file():
-        if "," not in text:
-            raise UsageError(f"--classes {text}: no such file, and not a list a,b,c")
-        return tuple(name.strip() for name in text.split(",")), None
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    found = [re.fullmatch(r"(.*\S)\s+(\d+)[\s,]+(\d+)[\s,]+(\d+)", line) for line in lines]
-    coloured = [match for match in found if match]
-    if not coloured:
-        return tuple(lines), None
-    if len(coloured) < len(lines):
-        raise UsageError(f"{path}: some lines have a colour and some have none; give all or none")
-    names = tuple(match[1] for match in coloured)
-    return names, tuple((int(m[2]), int(m[3]), int(m[4])) for m in coloured)
-
-
-def _source(config: DataConfig, split: str) -> Source:
-    if config.data == "camvid":
-        from fcnseg.data.camvid import CamVid
-
-        return CamVid(config.data_root, split)
-    if config.data == "shapes":
-        from fcnseg.data.shapes import Shapes
-
-        length = config.train_length if split == "train" else config.val_length
-        return Shapes(split, length, config.image_size, config.seed)
-    from fcnseg.data.voc import Voc
-
-    return Voc(config.data_root, split)
-
-
-def _folder_sources(config: DataConfig) -> tuple[Source, Source]:
-    from fcnseg.data.subset import split
-
-    everything = _folder(config, config.images, config.masks, "folder")
-    if config.val_images:
-        return everything, _folder(config, config.val_images, config.val_masks, "folder/val")
-    return split(everything, config.val_fraction or 0.1, config.seed)
-
-
-def _folder(config: DataConfig, images: str | None, masks: str | None, name: str) -> Source:
-    from fcnseg.data.folder import FolderPairs
-
-    if images is None or masks is None or config.classes is None:
-        raise UsageError("--data folder: needs --images, --masks and --classes")
-    classes, palette = read_classes(config.classes)
-    return FolderPairs(images, masks, classes, config.mask_encoding, palette=palette, name=name)

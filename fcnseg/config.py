@@ -5,29 +5,13 @@ keys, the help text and the checks all come from that declaration. Faults are co
 reported together in one :class:`UsageError`.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, TypeVar
 
-from fcnseg.checks import nearest
 from fcnseg.errors import UsageError
-
-
-class Size(NamedTuple):
-    """Height and width in pixels, written ``HEIGHTxWIDTH``."""
-
-    height: int
-    width: int
-
-    def __str__(self) -> str:
-        return f"{self.height}x{self.width}"
-
-
-def setting(default: Any, help: str, **limits: Any) -> Any:
-    """Declare a field. Limits: ``choices``, ``above``, ``at_least``, ``below``, ``at_most``."""
-    return field(default=default, metadata={"help": help, **limits})
+from fcnseg.settings import Size, flag_name, read_yaml, setting, typed
 
 
 @dataclass(frozen=True)
@@ -61,6 +45,9 @@ class DataConfig:
     val_length: int = setting(100, "shapes: number of validation images", at_least=1)
     image_size: Size = setting(  # noqa: RUF009  (a Size is immutable)
         Size(128, 160), "shapes: size of the images, 48x48 or more", at_least=48
+    )
+    max_pixels: int = setting(
+        250_000_000, "images and masks of more pixels are refused before decoding", at_least=1
     )
     seed: int = setting(0, "seed of everything random", at_least=0)
 
@@ -123,11 +110,6 @@ class TrainConfig(DataConfig):
 Config = TypeVar("Config", bound=DataConfig)
 
 
-def flag_name(name: str) -> str:
-    """The flag of a setting: ``batch_size`` -> ``--batch-size``."""
-    return "--" + name.replace("_", "-")
-
-
 def load_config(kind: type[Config], file: str | Path | None, flags: Mapping[str, Any]) -> Config:
     """Settings from a YAML file and flags, which win over the file.
 
@@ -137,14 +119,14 @@ def load_config(kind: type[Config], file: str | Path | None, flags: Mapping[str,
     values: dict[str, Any] = {}
     faults: list[str] = []
     if file is not None:
-        values, found = _typed(kind, _read_yaml(file), str)
+        values, found = typed(kind, read_yaml(file), str)
         if found:
             faults.append(f"{file}: {'; '.join(found)}")
-    typed, found = _typed(kind, flags, flag_name)
+    chosen, found = typed(kind, flags, flag_name)
     faults += found
     if faults:
         raise UsageError("; ".join(faults))
-    config = kind(**{**values, **typed})
+    config = kind(**{**values, **chosen})
     try:
         validate(config)
     except UsageError as error:
@@ -154,7 +136,7 @@ def load_config(kind: type[Config], file: str | Path | None, flags: Mapping[str,
 
 def validate(config: DataConfig) -> None:
     """Raise one :class:`UsageError` with every wrong value and every contradiction."""
-    _, faults = _typed(type(config), asdict(config), flag_name)
+    _, faults = typed(type(config), asdict(config), flag_name)
     faults = faults or _data_contradictions(config)
     if isinstance(config, TrainConfig) and not faults:
         faults = _train_contradictions(config)
@@ -201,8 +183,6 @@ def _train_contradictions(config: TrainConfig) -> list[str]:
     faults = []
     if config.resume and config.overwrite:
         faults.append("--resume, --overwrite: exclude each other; give one of them")
-    if config.padding == "paper" and not config.backbone.startswith(("vgg", "alexnet")):
-        faults.append(f"--padding paper: only for vgg* and alexnet, not {config.backbone}")
     if config.scale_min > config.scale_max:
         faults.append(
             f"--scale-min: {config.scale_min:g} is above --scale-max {config.scale_max:g}"
@@ -210,111 +190,3 @@ def _train_contradictions(config: TrainConfig) -> list[str]:
     if config.init_from is not None and config.weights not in ("auto", "none"):
         faults.append("--init-from, --weights FILE: exclude each other; give one of them")
     return faults
-
-
-def _read_yaml(file: str | Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"{file}: {reason}; give a YAML file of settings") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"{file}: expected lines `name: value`, got {type(content).__name__}")
-    return content
-
-
-def _typed(
-    kind: type[DataConfig], given: Mapping[Any, Any], label: Callable[[str], str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The known settings of ``given`` in their types, and what is wrong with the others."""
-    known = {item.name: item for item in fields(kind)}
-    values: dict[str, Any] = {}
-    faults = []
-    for name, raw in given.items():
-        if name not in known:
-            hint = nearest(name, known) if isinstance(name, str) else ""
-            faults.append(f"{label(str(name))}: no such setting{hint}")
-            continue
-        item = known[name]
-        try:
-            value = _convert(item.type, item.default, raw)
-            _check_limits(value, item.metadata)
-        except ValueError as error:
-            faults.append(f"{label(name)}: {error}")
-        else:
-            values[name] = value
-    return values, faults
-
-
-def _convert(declared: Any, default: Any, raw: Any) -> Any:
-    if raw is None:
-        if default is None:
-            return None
-        raise ValueError(f"expected a value, got nothing (default {default})")
-    types = get_args(declared) or (declared,)
-    if Size in types:
-        return _size(raw)
-    if bool in types:
-        if isinstance(raw, bool):
-            return raw
-        raise ValueError(f"expected true or false, got {raw!r}")
-    if int in types:
-        return _number(int, "a whole number", raw)
-    if float in types:
-        return _number(float, "a number", raw)
-    if isinstance(raw, list) and raw and all(isinstance(part, str) for part in raw):
-        return ",".join(raw)
-    if not isinstance(raw, str) or not raw:
-        raise ValueError(f"expected text, got {raw!r}")
-    return raw
-
-
-def _number(kind: Callable[[Any], Any], expected: str, raw: Any) -> Any:
-    # YAML 1.1 reads 1e-3 as text, so text that is a number counts as one.
-    whole = isinstance(raw, float) and kind is int
-    if not isinstance(raw, (int, float, str)) or isinstance(raw, bool) or whole:
-        raise ValueError(f"expected {expected}, got {raw!r}")
-    try:
-        value = kind(raw)
-    except (ValueError, OverflowError):
-        raise ValueError(f"expected {expected}, got {raw!r}") from None
-    if not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {raw!r}")
-    return value
-
-
-def _size(raw: Any) -> Size:
-    parts = raw.lower().split("x") if isinstance(raw, str) else raw
-    parts = [parts] if isinstance(parts, int) else parts
-    try:
-        if isinstance(parts, (list, tuple)) and len(parts) in (1, 2):
-            numbers = [_number(int, "", part) for part in parts]
-            return Size(numbers[0], numbers[-1])
-    except ValueError:
-        pass
-    raise ValueError(f"expected HEIGHTxWIDTH in pixels such as 320x416, got {raw!r}")
-
-
-def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
-    choices = limits.get("choices")
-    if choices and value not in choices:
-        hint = nearest(value, choices)
-        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}{hint}")
-    numbers = value if isinstance(value, Size) else (value,)
-    comparisons: dict[str, Callable[[Any, Any], bool]] = {
-        "above": lambda x, limit: x > limit,
-        "at_least": lambda x, limit: x >= limit,
-        "below": lambda x, limit: x < limit,
-        "at_most": lambda x, limit: x <= limit,
-    }
-    for key, holds in comparisons.items():
-        if key in limits and value is not None and not all(holds(x, limits[key]) for x in numbers):
-            wanted = f"{key.replace('_', ' ')} {limits[key]}"
-            raise ValueError(f"expected a value {wanted}, got {value}")

@@ -11,6 +11,7 @@ the last map that still has a place in the image.
 """
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from torch import Tensor, fx, nn
 
 from fcnseg.checks import check_choice
 from fcnseg.errors import UsageError
+from fcnseg.proof import Proof
 from fcnseg.trace import Feature, trace, trace_features
 
 Pool = Literal["none", "window"]
@@ -56,7 +58,7 @@ def convolutionalize(
     """Rewrite a classifier as a fully convolutional network that holds the same numbers.
 
     Args:
-        classifier: (N, 3, H, W) -> (N, K) scores; any CNN that ``torch.fx`` can trace. It is
+        classifier: (N, C, H, W) -> (N, K) scores; any CNN that ``torch.fx`` can trace. It is
             copied, never changed.
         input_size: the image size in pixels, a side or (height, width), that the classifier was
             trained at. It decides the kernel of the first linear layer and of the window pool.
@@ -67,23 +69,27 @@ def convolutionalize(
             global pool (VGG, AlexNet) is the same either way.
 
     Returns:
-        A graph module, (N, 3, H, W) -> (N, K, h, w), with as many parameters as the classifier
+        A graph module, (N, C, H, W) -> (N, K, h, w), with as many parameters as the classifier
         and the same keys in its state dict. It pads nothing: an image smaller than the window of
         the classifier has no cell and is an error. ``net.meta["surgery"]`` lists what was
         rewritten as :class:`Rewrite` records.
 
     Raises:
         UsageError: the network cannot be traced, or its tail has a layer that has no counterpart
-            among convolutions; the message names it.
+            among convolutions; the message names it. The rewritten tail is run once beside the
+            classifier's own, and a difference is an error too.
     """
     check_choice("pool", pool, ("none", "window"))
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
     net = trace(copy.deepcopy(classifier))
     features = trace_features(net, size)
+    steps = [_Step.of(node, features) for node in tail(net, features)]
+    proof = Proof(net, [step.node for step in steps], features)
     surgery = _Surgery(net, pool, f"{size[0]}x{size[1]} px")
-    for step in [_Step.of(node, features) for node in tail(net, features)]:
+    for step in steps:
         surgery.rewrite(step)
     net.graph.lint()
+    proof.check(net)
     net.delete_all_unused_submodules()
     net.recompile()
     net.meta["surgery"] = surgery.done
@@ -100,9 +106,9 @@ def tail(net: fx.GraphModule, features: dict[str, Feature]) -> list[fx.Node]:
     for node in reversed(net.graph.nodes):
         feature = features.get(node.name)
         is_map = feature is not None and feature.geometry is not None
-        mapped[node] = (is_map and not _covers(node, features)) or any(
-            mapped[user] for user in node.users
-        )
+        if is_map and node.all_input_nodes and node.all_input_nodes[0].name in features:
+            is_map = not _covers(net, node, features[node.all_input_nodes[0].name].shape[2:])
+        mapped[node] = is_map or any(mapped[user] for user in node.users)
     found = [node for node in net.graph.nodes if not mapped[node] and node.name in features]
     from_image: set[fx.Node] = {n for n in net.graph.nodes if n.op == "placeholder"}
     for node in net.graph.nodes:
@@ -116,18 +122,29 @@ def tail(net: fx.GraphModule, features: dict[str, Feature]) -> list[fx.Node]:
     return [node for node in found if node in from_image]
 
 
-def _covers(node: fx.Node, features: dict[str, Feature]) -> bool:
-    """Whether the node is a plain pool whose one window covers the whole map."""
-    shape = features[node.name].shape
-    if not {"avg_pool2d", "max_pool2d_with_indices"} & set(features[node.name].ops):
+def _covers(net: fx.GraphModule, node: fx.Node, cells: tuple[int, ...]) -> bool:
+    """Whether the node is a plain pool whose one window is exactly the whole map of ``cells``."""
+    names = ("kernel_size", "stride", "padding")
+    if node.op == "call_module":
+        layer = net.get_submodule(str(node.target))
+        if not isinstance(layer, (nn.AvgPool2d, nn.MaxPool2d)):
+            return False
+        given = {name: getattr(layer, name) for name in names}
+        given["divisor_override"] = getattr(layer, "divisor_override", None)
+    elif node.target in (nn.functional.avg_pool2d, nn.functional.max_pool2d):
+        given = dict(zip(names, node.args[1:4], strict=False)) | dict(node.kwargs)
+    else:
         return False
-    before = features[node.all_input_nodes[0].name].shape
-    return shape[-2:] == (1, 1) and before[-2:] != (1, 1)
+    kernel, padding = given.get("kernel_size"), given.get("padding", 0)
+    exact = kernel in (cells, list(cells)) or (kernel,) * 2 == cells
+    return exact and padding in (0, (0, 0)) and given.get("divisor_override") is None
 
 
 _AVERAGES = {"mean", "_adaptive_avg_pool2d", "avg_pool2d"}
-_POOLS = _AVERAGES | {"amax", "adaptive_max_pool2d", "max_pool2d_with_indices"}
+_MAXIMA = {"amax", "adaptive_max_pool2d", "max_pool2d_with_indices"}
+_WINDOWED = {"avg_pool2d", "max_pool2d_with_indices"}
 _SHAPES = {"view", "_unsafe_view", "_reshape_alias", "reshape", "squeeze"}
+_SOFTMAX = {"_softmax", "_log_softmax"}
 
 
 @dataclass(frozen=True)
@@ -142,7 +159,19 @@ class _Step:
 
     @staticmethod
     def of(node: fx.Node, features: dict[str, Feature]) -> "_Step":
-        source, feature = node.all_input_nodes[0], features[node.name]
+        inputs = [n for n in node.all_input_nodes if n.op != "get_attr"]
+        source, feature = inputs[0], features[node.name]
+        for own in node.all_input_nodes:
+            if own.op == "get_attr" and math.prod(features[own.name].shape) > 1:
+                raise UsageError(
+                    f"{node.name}: the tail of the classifier computes with a tensor of the model "
+                    f"({own.target}); expected layers, whose meaning for maps is known"
+                )
+        if source.name not in features:
+            raise UsageError(
+                f"{node.name}: the tail of the classifier takes parts of {source.name}, which is "
+                "not one tensor; it cannot be written as convolutions"
+            )
         if features[source.name].geometry and not features[source.name].channels_first:
             raise UsageError(
                 f"{node.name}: expected a map laid out (N, C, H, W) before the tail of the "
@@ -164,14 +193,19 @@ class _Surgery:
         """Replace one node of the tail by its counterpart on maps."""
         ops, node = set(step.feature.ops), step.node
         layer = self.net.get_submodule(str(node.target)) if node.op == "call_module" else None
-        maps = len(step.before) == len(step.after) == 4 and step.before[2:] == step.after[2:]
-        if not ops or ops == {"cat"}:
+        before, after = step.before, step.after
+        maps = len(before) == len(after) == 4 and before[2:] == after[2:]
+        windowed = bool(ops & _WINDOWED) and not _covers(self.net, node, before[2:])
+        pooled = len(before) == 4 and after[:2] == before[:2] and len(after) != 3
+        if not ops:
             self._keep(step)
-        elif len(ops) == 1 and ops <= _POOLS:
-            self._pool(step, average=ops <= _AVERAGES)
+        elif ops == {"cat"}:
+            self._join(step)
         elif ops <= _SHAPES:
             self._fold(step)
-        elif maps and "native_group_norm" not in ops:
+        elif len(ops) == 1 and ops <= _AVERAGES | _MAXIMA and pooled and not windowed:
+            self._pool(step, average=ops <= _AVERAGES)
+        elif maps and "native_group_norm" not in ops and not ops & _SOFTMAX:
             self._keep(step)
         elif isinstance(layer, nn.Linear):
             self._linear(step, layer)
@@ -179,6 +213,8 @@ class _Surgery:
             self._swap(step, layer, _batch_norm(layer), "the same numbers for each cell")
         elif isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
             self._swap(step, layer, ChannelNorm(layer), "over the channels of each cell")
+        elif isinstance(layer, (nn.Softmax, nn.LogSoftmax)) and len(before) == 2:
+            self._swap(step, layer, type(layer)(dim=1), "over the classes of each cell")
         else:
             raise UsageError(
                 f"{node.name} ({layer or node.target}): the tail of the classifier has a layer "
@@ -189,6 +225,18 @@ class _Surgery:
     def _keep(self, step: _Step) -> None:
         if step.source in self.folded:
             self.folded[step.node] = self.folded[step.source]
+
+    def _join(self, step: _Step) -> None:
+        """Concatenate along the channels; the parts must have been folded alike."""
+        parts, rank = step.node.all_input_nodes, len(step.before)
+        dim = step.node.args[1] if len(step.node.args) > 1 else step.node.kwargs.get("dim", 0)
+        if dim not in (1, 1 - rank) or len({self.folded.get(part, (1, 1)) for part in parts}) > 1:
+            raise UsageError(
+                f"{step.node.name}: the tail concatenates along axis {dim} of {_by(step.before)}; "
+                "expected the channels of maps of one size"
+            )
+        step.node.args, step.node.kwargs = (step.node.args[0],), {"dim": 1}
+        self._keep(step)
 
     def _pool(self, step: _Step, average: bool) -> None:
         cells, left = step.before[2:], step.after[2:]

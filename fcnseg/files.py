@@ -23,9 +23,10 @@ def replacing(path: Path, remedy: str = _REMEDY) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        with open(temporary, "xb"):
-            pass
+        with open(temporary, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # what the umask allows
         yield temporary
+        os.chmod(temporary, mode)  # some writers make files for their owner alone
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -42,12 +42,12 @@ def find_taps(
         for node in trunk:
             taps.setdefault(_stride(node, features), node.name)
         return taps
-    for i, node in enumerate(trunk):
-        stride = _stride(node, features)
-        coarser = [n for n in trunk[i:] if _stride(n, features) > stride]
-        block = _stride_block(net, features, coarser[0], stride) if coarser else None
-        if block is None or not _inside(node, block):
-            taps[stride] = node.name
+    for stride in sorted({_stride(node, features) for node in trunk}):
+        coarser = next((n for n in trunk if _stride(n, features) > stride), None)
+        block = _stride_block(net, features, coarser, stride) if coarser else None
+        for node in trunk:
+            if _stride(node, features) == stride and not (block and _inside(node, block)):
+                taps[stride] = node.name
     return taps
 
 
@@ -90,20 +90,14 @@ def _stride_block(
     That module is the block, or the whole stage, that changes the stride; what lies inside it,
     such as the expansion of an inverted residual, is not meant for others.
     """
+    maps = [n for n in net.graph.nodes if n.name in features and features[n.name].geometry]
     own = _stride(coarser, features)
     path, found = _path(coarser), None
     while path:
-        inside = [n for n in net.graph.nodes if n.name in features and _inside(n, path)]
-        takes = {
-            _stride(source, features)
-            for n in inside
-            for source in n.all_input_nodes
-            if source not in inside
-            and source.name in features
-            and features[source.name].geometry is not None
-        }
-        last = [n for n in inside if features[n.name].geometry is not None][-1]
-        if takes == {stride} and _stride(last, features) == own:
+        inside = [n for n in maps if _inside(n, path)]
+        sources = {source for n in inside for source in n.all_input_nodes} - set(inside)
+        takes = {_stride(source, features) for source in sources & set(maps)}
+        if takes == {stride} and _stride(inside[-1], features) == own:
             found = path
         path = path.rpartition(".")[0]
     return found

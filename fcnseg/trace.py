@@ -6,6 +6,8 @@ operation that this sets off. Nothing here knows a network by name.
 """
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +53,18 @@ class _Tracer(fx.Tracer):
         return whole or super().is_leaf_module(m, module_qualified_name)
 
 
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode for a while; every layer gets its own mode back."""
+    training = {module for module in net.modules() if module.training}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
 def trace(net: nn.Module) -> fx.GraphModule:
     """Record the graph of a network as it computes in evaluation mode.
 
@@ -65,15 +79,11 @@ def trace(net: nn.Module) -> fx.GraphModule:
     """
     if isinstance(net, fx.GraphModule):
         return net
-    training = {module for module in net.modules() if module.training}
-    net.eval()
     try:
-        graph = _Tracer().trace(net)
+        with evaluating(net):
+            graph = _Tracer().trace(net)
     except Exception as error:
         raise UsageError(f"{type(net).__name__} cannot be traced {_culprit(error)}") from error
-    finally:
-        for module in training:
-            module.training = True
     traced = fx.GraphModule(net, graph, type(net).__name__)
     _restore_dropout(traced)
     return traced
@@ -93,15 +103,23 @@ def _culprit(error: Exception) -> str:
     return f"at {last.filename}:{last.lineno} `{last.line}`: {reason}"
 
 
+_DROPOUTS = {
+    nn.functional.dropout: nn.Dropout,
+    nn.functional.dropout2d: nn.Dropout2d,
+    nn.functional.alpha_dropout: nn.AlphaDropout,
+    nn.functional.feature_alpha_dropout: nn.FeatureAlphaDropout,
+}
+
+
 def _restore_dropout(traced: fx.GraphModule) -> None:
     """Replace dropout calls, which tracing has switched off for good, by layers."""
     graph = traced.graph
     for i, node in enumerate(list(graph.nodes)):
-        if node.target is not nn.functional.dropout:
+        if node.target not in _DROPOUTS:
             continue
         p = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
-        name = f"dropout_{i}"
-        traced.add_submodule(name, nn.Dropout(p).train(traced.training))
+        name, kind = f"dropout_{i}", _DROPOUTS[node.target]
+        traced.add_submodule(name, kind(p).train(traced.training))
         with graph.inserting_after(node):
             layer = graph.call_module(name, (node.args[0] if node.args else node.kwargs["input"],))
         node.replace_all_uses_with(layer)
@@ -110,14 +128,14 @@ def _restore_dropout(traced: fx.GraphModule) -> None:
 
 
 def trace_features(
-    net: fx.GraphModule, input_size: tuple[int, int], channels: int = 3
+    net: fx.GraphModule, input_size: tuple[int, int], channels: int | None = None
 ) -> dict[str, Feature]:
     """Shape and geometry of every tensor in a traced network for one image size.
 
     Args:
         net: the graph of a network, from :func:`trace`.
         input_size: (height, width) of the image in pixels.
-        channels: channels of the image.
+        channels: channels of the image; None for those of the first convolution.
 
     Returns:
         Node name -> :class:`Feature`, in the order of computation.
@@ -130,13 +148,12 @@ def trace_features(
     recorder = _Recorder(net)
     tensors = [*net.named_parameters(), *net.named_buffers()]
     state = {f"net.{name}": tensor.to("meta") for name, tensor in tensors}
-    training = {module for module in net.modules() if module.training}
-    net.eval()
     # Under inference mode compound operations (a linear layer) arrive whole.
     try:
-        with torch.inference_mode(), torch.device("meta"):
+        with evaluating(net), torch.inference_mode(), torch.device("meta"):
             dtype = next((t.dtype for _, t in tensors if t.is_floating_point()), torch.float32)
-            image = torch.empty(1, channels, height, width, dtype=dtype)
+            depth = channels or _first_channels(net)
+            image = torch.empty(1, depth, height, width, dtype=dtype)
             start = Geometry(Axis(height, 1, 0, 0), Axis(width, 1, 0, 0))
             recorder.follow.mark(image, Place(start))
             torch.func.functional_call(recorder, state, image)
@@ -145,10 +162,15 @@ def trace_features(
         raise UsageError(
             f"the network cannot take an image of {height}x{width} px: {reason}"
         ) from error
-    finally:
-        for module in training:
-            module.training = True
     return recorder.features
+
+
+def _first_channels(net: fx.GraphModule) -> int:
+    for node in net.graph.nodes:
+        layer = net.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    return 3
 
 
 class _Recorder(nn.Module):
@@ -170,6 +192,7 @@ class _Run(fx.Interpreter):
         self, net: fx.GraphModule, follow: "_Follow", features: dict[str, Feature]
     ) -> None:
         super().__init__(net, garbage_collect_values=False)
+        self.extra_traceback = False  # our errors are one line
         self.follow, self.features = follow, features
 
     def run_node(self, n: fx.Node) -> Any:
@@ -238,7 +261,13 @@ class _Follow(TorchDispatchMode):
                 f"{self.where}: no rule says how the operation {func} moves stride and offset; "
                 "this network cannot be made fully convolutional"
             )
-        return RULES[name](place, out, *args, **kwargs)
+        mark = RULES[name](place, out, *args, **kwargs)
+        if isinstance(mark, Place) and mark.geometry.size != tuple(out.shape[a] for a in mark.axes):
+            raise UsageError(
+                f"{self.where}: the operation {func} cuts or repeats the map in a way that has no "
+                "stride and offset; this network cannot be made fully convolutional"
+            )
+        return mark
 
 
 def _tensors(args: Any) -> list[Tensor]:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fcnseg"
 GROUND = {"errors", "checks", "files", "palette"}
 LEAVES = {"data", "losses", "metrics", "render", "weights"}
 GEOMETRY = GROUND | {"geometry", "rules", "trace"}
-SURGERY = GEOMETRY | {"convolutionalize", "taps", "upsample"}
+SURGERY = GEOMETRY | {"proof", "convolutionalize", "taps", "upsample"}
 PARTS = SURGERY | {"heads", "backbones", "preprocessing", "weights"}
 MODEL = PARTS | {"model", "devices"}
 MAY = {
@@ -22,7 +22,9 @@ MAY = {
     "files": {"errors"},
     "palette": {"errors"},
     "devices": {"errors"},
-    "config": {"errors", "checks"},
+    "settings": {"errors", "checks"},
+    "config": {"errors", "settings"},
+    "sources": GROUND | {"config", "data", "engine"},
     "preprocessing": GROUND,
     "data": GROUND,
     "losses": GROUND,
@@ -32,7 +34,8 @@ MAY = {
     "geometry": GROUND,
     "rules": GROUND | {"geometry"},
     "trace": GEOMETRY,
-    "convolutionalize": GEOMETRY,
+    "proof": GEOMETRY,
+    "convolutionalize": GEOMETRY | {"proof"},
     "taps": GEOMETRY | {"convolutionalize"},
     "upsample": GEOMETRY,
     "heads": SURGERY,
@@ -40,7 +43,7 @@ MAY = {
     "model": PARTS | {"devices"},
     "engine": MODEL | LEAVES | {"config"},
     "inference": MODEL | LEAVES,
-    "build": MODEL | LEAVES | {"config", "engine", "inference"},
+    "build": MODEL | LEAVES | {"config", "engine", "inference", "sources"},
 }
 EVERYTHING = set(MAY) | {"cli"}
 CORE = SURGERY | {"heads", "backbones", "model", "preprocessing", "devices"}

@@ -28,6 +28,12 @@ def test_defaults_are_valid() -> None:
     validate(DataConfig())
 
 
+def test_the_limit_of_pixels_is_that_of_the_readers() -> None:
+    from fcnseg.data.sample import MAX_PIXELS
+
+    assert DataConfig().max_pixels == MAX_PIXELS
+
+
 def test_flags_win_over_the_file_and_text_becomes_typed(tmp_path: Path) -> None:
     config = load(tmp_path, "epochs: 3\nlr: 1e-3\ncrop_size: [320, 416]\n", {"epochs": "7"})
     assert config.epochs == 7
@@ -88,7 +94,6 @@ def test_wrong_values_are_refused(name: str, value: Any, expected: str) -> None:
         ({"data": "folder", "images": "a", "classes": "x,y"}, "--masks missing"),
         ({"images": "a"}, "need --data folder, got --data voc"),
         ({"resume": True, "overwrite": True}, "--resume, --overwrite: exclude each other"),
-        ({"padding": "paper", "backbone": "resnet18"}, "only for vgg"),
         ({"scale_min": 2, "scale_max": 1}, "--scale-min: 2 is above --scale-max 1"),
         ({"val_images": "a"}, "--val-images, --val-masks: one is missing"),
         ({"init_from": "a", "weights": "b"}, "--init-from, --weights FILE"),
@@ -100,8 +105,8 @@ def test_contradictions_are_refused(flags: dict[str, Any], expected: str) -> Non
 
 
 def test_contradictions_name_the_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"x\.yaml: --padding paper"):
-        load(tmp_path, "padding: paper\nbackbone: resnet18")
+    with pytest.raises(UsageError, match=r"x\.yaml: --scale-min: 2 is above"):
+        load(tmp_path, "scale_min: 2\nscale_max: 1")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """A convolutionalized classifier is the classifier: the same numbers, any size."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from networks import CHAINS, POOLED, randomise
 from torch import nn
+from torch.nn import functional as f
 
 from fcnseg.backbones import build_classifier, catalogue, count_parameters, describe
 from fcnseg.convolutionalize import convolutionalize
@@ -12,7 +15,7 @@ from fcnseg.trace import trace, trace_features
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float((a - b).abs().max() / b.abs().max())
+    return ((a - b).abs().max() / b.abs().max()).item()
 
 
 def image(*size: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -125,6 +128,83 @@ def test_pools_of_other_kinds(pool: nn.Module) -> None:
     assert torch.allclose(net(x)[:, :, 0, 0], classifier(x), atol=1e-6)
     assert net(image(10, 16, dtype=torch.float32)).shape == (1, 2, 2, 5)
     assert convolutionalize(classifier, 8)(x).shape == (1, 2, 4, 4)
+
+
+class Tail(nn.Module):
+    """A small body, 32 px -> 8x8 cells of 16, and a tail that a test gives as a function."""
+
+    def __init__(self, tail: Callable[["Tail", torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1))
+        self.fc, self.value, self.whole = nn.Linear(16, 10), nn.Linear(16, 1), nn.Linear(1024, 10)
+        self.wide, self.scale = nn.Linear(32, 10), nn.Parameter(torch.rand(10))
+        self.softmax, self.tail = nn.Softmax(1), tail
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.tail(self, self.body(x))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        # Pools that leave out a part of the map, or weigh it otherwise, stay what they are.
+        lambda n, y: n.fc(f.avg_pool2d(y, 7).flatten(1)),
+        lambda n, y: n.fc(f.max_pool2d(y, 5).flatten(1)),
+        lambda n, y: n.fc(f.avg_pool2d(y, 10, padding=1).flatten(1)),
+        lambda n, y: n.fc(f.avg_pool2d(y, 8, divisor_override=1).flatten(1)),
+        lambda n, y: n.whole(f.max_pool2d(f.adaptive_avg_pool2d(y, 8), 3, 1, 1).flatten(1)),
+        lambda n, y: n.fc(f.avg_pool2d(y, kernel_size=(8, 8)).squeeze(3).squeeze(2)),
+        lambda n, y: n.wide(torch.cat([y.mean((2, 3)), y.amax((2, 3))], dim=-1)),
+        lambda n, y: n.fc(y.mean((2, 3))) + n.value(y.mean((2, 3))),
+        lambda n, y: n.softmax(n.fc(y.mean([-2, -1]))),
+    ],
+)
+@pytest.mark.parametrize("pool", ["none", "window"])
+def test_unusual_tails(tail: Callable[..., torch.Tensor], pool: str) -> None:
+    torch.manual_seed(0)
+    classifier = Tail(tail).double()
+    x = image(32, 32)
+    net = convolutionalize(classifier, 32, pool=pool)
+    score = net(x)
+    if score.shape[2:] == (1, 1):
+        assert relative(score[:, :, 0, 0], classifier(x)) < 1e-12
+    else:
+        assert pool == "none"
+
+
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        (lambda n, y: n.fc(y.mean((2, 3))) * n.scale, "computes with a tensor of the model .scale"),
+        (lambda n, y: n.fc(y.mean((2, 3))).sub(n.fc(y.mean((2, 3))).mean(1, True)), "has a layer"),
+        (lambda n, y: n.fc(y.flatten(2).mean(-1)), "expected a flatten of the map"),
+        (lambda n, y: n.whole(y.permute(0, 2, 3, 1).flatten(1)), r"expected a map laid out \(N, C"),
+        (lambda n, y: n.fc(f.normalize(y.mean((2, 3)), dim=1)), "has a layer"),
+    ],
+)
+def test_tails_that_mean_something_else_on_maps_are_refused(
+    tail: Callable[..., torch.Tensor], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        convolutionalize(Tail(tail), 32)
+
+
+def test_what_no_rule_thought_of_is_found_by_running_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule that is wrong on purpose: batch norm without its numbers."""
+    monkeypatch.setattr(
+        "fcnseg.convolutionalize._batch_norm", lambda norm: nn.BatchNorm2d(norm.num_features)
+    )
+    with pytest.raises(UsageError, match="Owned: its tail cannot be written as convolutions"):
+        convolutionalize(randomise(Owned()), (16, 20))
+
+
+def test_images_of_other_channels() -> None:
+    """Digits in grey, say."""
+    classifier = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10))
+    net = convolutionalize(classifier, 8)
+    x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(net(x)[:, :, 0, 0], classifier(x), atol=1e-6)
+    assert net(torch.zeros(1, 1, 28, 20)).shape == (1, 10, 21, 13)
 
 
 def test_training_mode_is_kept_and_layers_can_train() -> None:

@@ -5,6 +5,7 @@ numbers less, nothing else different. A backbone is built once and shared by its
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -200,3 +201,19 @@ def test_refusals(tmp_path) -> None:
         SkipHead({32: model.backbone.taps[32]}, {32: 512}, K, "8s")
     with pytest.raises(WeightsError, match="no such file"):
         build.load(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("variant", "4s", "variant: expected one of 32s, 16s, 8s, 8s-atonce, got '4s'"),
+        ("backbone", "resnet19", "unknown; did you mean 'resnet18'"),
+        ("padding", "wide", "expected one of same, paper"),
+    ],
+)
+def test_a_checkpoint_of_another_version(tmp_path, key: str, value: str, message: str) -> None:
+    model = fcn("resnet18", "32s")
+    model.info = replace(model.info, **{key: value})
+    save_model(tmp_path / "odd.safetensors", model)
+    with pytest.raises(WeightsError, match=r"odd.safetensors: .*" + message):
+        load(tmp_path / "odd.safetensors")

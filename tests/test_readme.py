@@ -25,6 +25,7 @@ def test_the_commands_for_ones_own_images_work_in_order(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     photograph: Callable[[str], np.ndarray],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photograph("chelsea")).save("photo.jpg")
@@ -43,6 +44,8 @@ def test_the_commands_for_ones_own_images_work_in_order(
                 continue
             assert main([*words[1:], *SHORTER.get(words[1], [])]) == 0, line
             ran.append(words[1])
+            if words[1] == "eval":  # a tenth of the 12 pairs, held out by the line before
+                assert "images scored: 1 (folder/val)" in capsys.readouterr().out
     assert ran == ["heatmap", "heatmap", "check", "train", "eval", "predict"]
     assert Path("photo.heatmap.png").is_file()
     with np.load("photo.npz") as numbers:

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             raise
-        code, line = exit_code_and_line(error)
+        code, line = exit_code_and_line(error, words[0] if words else "")
         if line:
             print(line, file=sys.stderr)
         return code

@@ -22,11 +22,11 @@ def run(args: Any) -> int:
 
     config = load_config(DataConfig, None, given(args))
 
-    from fcnseg.build import build_check_sources
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_json
     from fcnseg.data.check import Finding, check, overlap
     from fcnseg.engine.events import Evaluating
+    from fcnseg.sources import build_check_sources
 
     reports = []
     with Progress("checking") as progress:
@@ -58,8 +58,9 @@ def print_report(report: Any) -> None:
     print_findings(report.findings)
     sizes = ", ".join(f"{h}x{w} ({count})" for (h, w), count in report.sizes.most_common(3))
     more = f" and {len(report.sizes) - 3} more sizes" if len(report.sizes) > 3 else ""
-    print(f"{report.name}: {report.readable} of {report.images} images usable; {sizes}{more}")
-    print(f"  {report.errors} errors, {report.warnings} warnings")
+    usable = f"{report.name}: {report.readable} of {report.images} images usable"
+    print(f"{usable}; {sizes}{more}" if sizes else usable)
+    print(f"  errors: {report.errors}, warnings: {report.warnings}")
     pixels = sum(report.class_pixels) + report.void_pixels
     counts = zip(report.classes, report.class_pixels, report.class_images, strict=False)
     rows = [(name, f"{100 * n / max(pixels, 1):.2f}", str(images)) for name, n, images in counts]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-HELP = "everything once, on data that needs no download; under five minutes on two cores"
+HELP = "everything once, on data that needs no download"
 EXAMPLES = """\
 fcnseg demo
 fcnseg demo --out somewhere --seed 1"""
@@ -15,7 +15,10 @@ def add_arguments(parser: Any) -> None:
     parser.add_argument(
         "--out", metavar="DIR", default="demo", help="where to write (default demo)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default 0)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a demo that is there")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="seed of everything random (default 0)"
+    )
     parser.add_argument(
         "--device", metavar="auto|cpu|cuda", default="auto", help="where to compute"
     )
@@ -24,8 +27,12 @@ def add_arguments(parser: Any) -> None:
 def run(args: Any) -> None:
     import time
 
+    from fcnseg.errors import UsageError
+
     start = time.monotonic()
     folder = Path(args.out)
+    if (folder / "shapes").exists() and not args.overwrite:
+        raise UsageError(f"--out {folder}: holds a demo already; give --overwrite or another --out")
     print("1. A classifier, made fully convolutional, looks at a photograph.")
     _heatmap(folder, args.device)
     print("\n2. FCN-8s is trained from the same ImageNet weights on generated shapes.")

@@ -24,39 +24,55 @@ def run(args: Any) -> None:
     from fcnseg.cli.parser import given
     from fcnseg.config import TrainConfig, load_config
 
-    config = load_config(TrainConfig, None, given(args))
+    flags = given(args)
+    config = load_config(TrainConfig, None, flags)
 
-    from fcnseg.build import build_evaluation_source, load
+    from fcnseg.build import load
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_json, print_scores
     from fcnseg.data.loading import evaluation_loader
     from fcnseg.devices import choose_device, choose_precision
-    from fcnseg.engine.evaluate import evaluate
+    from fcnseg.engine.checkpoint import read_config
+    from fcnseg.engine.evaluate import evaluate, scores_on
+    from fcnseg.engine.events import Event
     from fcnseg.engine.run import named_scores
+    from fcnseg.sources import build_evaluation_source
 
     device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
     model = load(args.checkpoint).to(device)
-    source = build_evaluation_source(config)
+    notices: list[Event] = []
+    source = build_evaluation_source(
+        config, read_config(args.checkpoint), given=flags, observer=notices.append
+    )
     check_classes(args.checkpoint, model.info.classes, source.name, source.classes)
     batches = evaluation_loader(source, config.batch_size, config.workers)
-    precision = choose_precision(config.precision, device)
     with Progress() as progress:
+        for notice in notices:
+            progress(notice)
         confusion = evaluate(model, batches, device, precision, progress, len(source))
-    scores = confusion.scores()
+    scores = scores_on(source, confusion)
     if args.json:
-        print_json({"images": len(source), **named_scores(scores, source.classes)})
+        named = named_scores(scores, source.classes)
+        print_json({"data": source.name, "images": len(source), **named})
     else:
+        print(f"images scored: {len(source)} ({source.name})")
         print_scores(scores, source.classes)
 
 
 def check_classes(
     checkpoint: str, trained: tuple[str, ...], data: str, classes: tuple[str, ...]
 ) -> None:
-    """Raise :class:`DataError` unless the data have as many classes as the checkpoint."""
+    """Raise :class:`DataError` unless the data have the classes of the checkpoint, in order."""
+    from fcnseg.data.faults import first_names
     from fcnseg.errors import DataError
 
-    if len(trained) != len(classes):
-        raise DataError(
-            f"{data}: has {len(classes)} classes, {checkpoint} was trained on {len(trained)} "
-            f"({', '.join(trained[:4])}, ...); give the data it was trained for"
-        )
+    if trained == classes:
+        return
+    place = next((i for i, (a, b) in enumerate(zip(trained, classes, strict=False)) if a != b), -1)
+    first = f"; class {place} is {classes[place]!r}, not {trained[place]!r}" if place >= 0 else ""
+    raise DataError(
+        f"{data}: has {len(classes)} classes ({first_names(classes, 4)}), {checkpoint} was "
+        f"trained on {len(trained)} ({first_names(trained, 4)}){first}; give the classes of "
+        "training in the same order"
+    )

@@ -4,22 +4,31 @@ from fcnseg.errors import FcnsegError
 
 _MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 
+# What makes a command need less memory.
+_LESS_MEMORY = {
+    "train": "lower --batch-size or --crop-size, or choose a smaller --backbone",
+    "eval": "lower --batch-size",
+    "heatmap": "lower --size",
+    "predict": "give a smaller photograph or --device cpu",
+}
 
-def exit_code_and_line(error: BaseException) -> tuple[int, str]:
-    """The exit code for ``error`` and the line for stderr; re-raises what is a bug."""
+
+def exit_code_and_line(error: BaseException, command: str = "") -> tuple[int, str]:
+    """The exit code for ``error`` and the line for stderr; re-raises what is a bug.
+
+    ``command`` is the name of the command that failed, for advice that names its flags.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
-        return 130, "error: interrupted"
+        return 130, f"error: interrupted; {text}" if text else "error: interrupted"
     if isinstance(error, BrokenPipeError):
         return 141, ""  # the reader of our output has gone, as in `fcnseg models | head`
     if isinstance(error, FcnsegError):
         return error.exit_code, f"error: {text}"
     if _is_out_of_memory(error):
         reason = text.split(". ")[0] or "the system has no more"
-        return 5, (
-            f"error: out of memory ({reason}); lower --batch-size or --crop-size, or choose a "
-            "smaller --backbone"
-        )
+        remedy = _LESS_MEMORY.get(command, "close other programs or take a larger machine")
+        return 5, f"error: out of memory ({reason}); {remedy}"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return 5, f"error: {where}{error.strerror or text}"

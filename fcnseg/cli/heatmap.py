@@ -3,31 +3,39 @@
 from pathlib import Path
 from typing import Any
 
-HELP = "show where a classifier, or a trained network, sees its classes in a photograph"
+HELP = "show where a classifier, or a trained network, sees its classes"
 EXAMPLES = """\
 fcnseg heatmap photo.jpg
 fcnseg heatmap photo.jpg --classes "tabby,Egyptian cat"
 fcnseg heatmap photos/ --backbone resnet50 --top 3 --out heatmaps
 fcnseg heatmap photo.jpg --size 448
-fcnseg heatmap street.png --checkpoint runs/x/best.safetensors --classes car,road"""
+fcnseg heatmap street.png --checkpoint runs/x/best.safetensors \\
+    --classes car,road"""
+
+
+_MOST_PANELS = 30
+_MOST_SCALED = 50_000_000  # pixels after scaling to --size: a long strip becomes very long
 
 
 def add_arguments(parser: Any) -> None:
+    from fcnseg.cli.inputs import add_max_pixels
+
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="photographs, or folders")
     group = parser.add_argument_group("network")
     group.add_argument(
         "--backbone",
         metavar="NAME",
-        default="efficientnet_lite0",
         help="classifier (default efficientnet_lite0, whose ImageNet weights come with pip)",
     )
     group.add_argument(
-        "--weights", metavar="auto|FILE", default="auto", help="weights of the classifier"
+        "--weights", metavar="auto|FILE", help="weights of the classifier (default auto)"
     )
     group.add_argument(
         "--checkpoint", metavar="CKPT", help="a network of fcnseg train in place of a classifier"
     )
-    group.add_argument("--device", metavar="auto|cpu|cuda", default="auto", help="where to compute")
+    group.add_argument(
+        "--device", metavar="auto|cpu|cuda|mps", default="auto", help="where to compute"
+    )
     group = parser.add_argument_group("what to show")
     group.add_argument("--classes", metavar="a,b", help="classes, by any part of their names")
     group.add_argument(
@@ -35,59 +43,102 @@ def add_arguments(parser: Any) -> None:
         type=int,
         metavar="N",
         default=5,
-        help="the N best classes by the score of the whole image (default 5)",
+        help="the N best classes by the probability of the whole image (default 5)",
     )
     group.add_argument(
         "--size",
         metavar="N|native",
-        help="pixels to scale the short side to first, native for none; by default the size the "
-        "classifier was tested at, and native with --checkpoint",
+        help="pixels to scale the short side to first, native for none; a classifier knows things "
+        "at the size it saw them in training, so the default is the size it was tested at, and "
+        "native with --checkpoint",
     )
     group.add_argument("--out", metavar="DIR", default=".", help="where to write (default here)")
+    add_max_pixels(group)
     group.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
 def run(args: Any) -> int:
     from fcnseg.cli.inputs import each_image, output_folder, photographs
     from fcnseg.cli.tables import print_json, print_table
-    from fcnseg.errors import UsageError
 
-    if args.top < 1:
-        raise UsageError(f"--top: expected a number of classes from 1 up, got {args.top}")
-    size = short_side(args.size)
-    if args.checkpoint and size:
-        raise UsageError(
-            "--size: a network of fcnseg train sees photographs as they are; leave out"
-        )
+    size = _checked(args)
     paths = photographs(args.images)
-    seer = _trained(args) if args.checkpoint else _classifier(args, size)
-    folder = output_folder(args.out)
+    folder = output_folder(args.out, paths, (".heatmap.png", ".npz"))
+    see, classes = _trained(args) if args.checkpoint else _classifier(args, size)
+    chosen = _chosen(args.classes, classes)
     results = []
 
     def work(path: Path, image: Any) -> None:
-        maps = seer(image)
-        ids = maps.find(args.classes.split(",")) if args.classes else maps.top(args.top)
+        maps = see(path, image)
+        ids = maps.top(args.top) if chosen is None else chosen
         written = write(folder, path.stem, image, maps, ids)
-        rows = [(maps.classes[i], float(maps.image_score[i]), maps.hottest(i)) for i in ids]
+        # Adding zero turns -0 into 0.
+        rows = [
+            (maps.classes[i], float(maps.image_score[i]), [round(v) + 0 for v in maps.hottest(i)])
+            for i in ids
+        ]
         results.append(
             {
                 "image": str(path),
                 "classes": [
-                    {"name": n, "score": s, "hottest": {"x": x, "y": y}} for n, s, (y, x) in rows
+                    {"name": n, "probability": p, "hottest": {"x": x, "y": y}}
+                    for n, p, (y, x) in rows
                 ],
                 "written": [str(file) for file in written],
             }
         )
         if not args.json:
-            table = [(n, f"{s:.3f}", f"({x:.0f}, {y:.0f})") for n, s, (y, x) in rows]
-            print_table(str(path), ("class", "score", "hottest at (x, y)"), table)
+            table = [(n, f"{p:.3f}", f"({x}, {y})") for n, p, (y, x) in rows]
+            print_table(str(path), ("class", "probability", "hottest at (x, y)"), table)
             for file in written:
                 print(f"wrote {file}")
 
-    code = each_image(paths, work)
+    code = each_image(paths, work, args.max_pixels)
     if args.json:
         print_json(results)
     return code
+
+
+def _checked(args: Any) -> int | str | None:
+    """The size asked for, once the flags are known to go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    from fcnseg.errors import UsageError
+
+    if not 1 <= args.top <= _MOST_PANELS:
+        raise UsageError(f"--top: expected 1 to {_MOST_PANELS} classes, got {args.top}")
+    if args.weights == "none":
+        raise UsageError("--weights none: a classifier without weights sees nothing; give a FILE")
+    given = [name for name in ("backbone", "weights", "size") if getattr(args, name) is not None]
+    if args.checkpoint and given:
+        raise UsageError(
+            f"--{given[0]}: the network of --checkpoint has its own and sees photographs as they "
+            "are; leave one of the two out"
+        )
+    return short_side(args.size)
+
+
+def _chosen(text: str | None, classes: Any) -> list[int] | None:
+    """The ids of ``--classes``, found before any photograph is read.
+
+    Raises:
+        UsageError: a name that no class has, or one that too many have.
+    """
+    from fcnseg.errors import UsageError
+    from fcnseg.inference.heatmap import find_classes
+
+    if text is None:
+        return None
+    ids = find_classes(classes, text.split(","))
+    if len(ids) > _MOST_PANELS:
+        some = ", ".join(classes[i] for i in ids[:4])
+        raise UsageError(
+            f"--classes {text}: {len(ids)} classes have this in their names ({some}, ...); "
+            f"expected up to {_MOST_PANELS}; write more of the name"
+        )
+    return ids
 
 
 def short_side(text: str | None) -> int | str | None:
@@ -134,27 +185,40 @@ def write(folder: Path, stem: str, image: Any, maps: Any, ids: list[int]) -> tup
     )
 
 
-def _classifier(args: Any, size: int | str | None) -> Any:
-    from fcnseg.backbones import build_classifier, describe, imagenet_classes
+def _classifier(args: Any, size: int | str | None) -> tuple[Any, Any]:
+    from fcnseg.backbones import LITE0, build_classifier, describe, imagenet_classes
+    from fcnseg.cli.progress import Progress
     from fcnseg.convolutionalize import convolutionalize
+    from fcnseg.engine.events import Downloading
+    from fcnseg.errors import DataError
     from fcnseg.inference.heatmap import classifier_maps
 
-    preprocessing = describe(args.backbone).preprocessing
-    classifier = build_classifier(args.backbone, args.weights)
+    name, classes = args.backbone or LITE0, imagenet_classes()
+    preprocessing = describe(name).preprocessing
+    with Progress() as progress:
+        classifier = build_classifier(
+            name, args.weights or "auto", lambda done, total: progress(Downloading(done, total))
+        )
     net = convolutionalize(classifier, preprocessing.native_size)
-    classes = imagenet_classes()
 
-    def see(image: Any) -> Any:
-        side = min(image.shape[:2]) if isinstance(size, str) else size
+    def see(path: Path, image: Any) -> Any:
+        short, long = sorted(image.shape[:2])
+        side = short if isinstance(size, str) else size or preprocessing.test_resize
+        if side * side * long / short > _MOST_SCALED:
+            raise DataError(
+                f"{path}: {image.shape[1]}x{image.shape[0]} px would be scaled to {side} by "
+                f"{side * long // short}; crop it, or give a smaller --size"
+            )
         return classifier_maps(net, preprocessing, classes, image, side, args.device)
 
-    return see
+    return see, classes
 
 
-def _trained(args: Any) -> Any:
+def _trained(args: Any) -> tuple[Any, Any]:
     from fcnseg.build import load
     from fcnseg.inference.heatmap import segmenter_maps
     from fcnseg.inference.predictor import Predictor
 
     predictor = Predictor(load(args.checkpoint), args.device)
-    return lambda image: segmenter_maps(predictor, image)
+    classes = predictor.model.info.classes
+    return lambda _, image: segmenter_maps(predictor, image), classes

@@ -5,11 +5,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcnseg.errors import DataError, UsageError
+from fcnseg.errors import DataError, EnvironmentFault, UsageError
+
+_OWN = (".heatmap.png", ".overlay.jpg")  # pictures of ours are no photographs
 
 
 def photographs(names: Sequence[str]) -> list[Path]:
     """Files as they are named, and the images of every folder that is named.
+
+    In folders, what ``heatmap`` and ``predict`` wrote there is left out, but for masks: they are
+    images like others.
 
     Raises:
         DataError: a name that does not exist, or a folder without images.
@@ -21,7 +26,11 @@ def photographs(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_ENDINGS)
+            inside = sorted(
+                p
+                for p in path.iterdir()
+                if p.suffix.lower() in IMAGE_ENDINGS and not p.name.endswith(_OWN)
+            )
             if not inside:
                 raise DataError(f"{path}: no images in this folder ({', '.join(IMAGE_ENDINGS)})")
             found += inside
@@ -37,18 +46,49 @@ def photographs(names: Sequence[str]) -> list[Path]:
     return found
 
 
-def output_folder(name: str) -> Path:
-    """The folder, made if need be.
+def add_max_pixels(parser: Any) -> None:
+    """The flag for images that are larger than one would expect."""
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        metavar="N",
+        default=250_000_000,
+        help="refuse images whose header claims more pixels (default 250000000)",
+    )
+
+
+def output_folder(name: str, paths: Sequence[Path], endings: Sequence[str]) -> Path:
+    """The folder for results, made if need be.
+
+    Args:
+        name: the folder.
+        paths: the photographs.
+        endings: what a result is called after the stem of its photograph.
 
     Raises:
-        OSError: it cannot be made.
+        UsageError: a result would replace one of the photographs.
+        EnvironmentFault: the folder cannot be made.
     """
     folder = Path(name)
-    folder.mkdir(parents=True, exist_ok=True)
+    inputs = {path.resolve() for path in paths}
+    for path in paths:
+        for ending in endings:
+            result = folder / f"{path.stem}{ending}"
+            if result.resolve() in inputs:
+                raise UsageError(
+                    f"--out {name}: {result} is one of the photographs and would be replaced by a "
+                    "result; choose another folder"
+                )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(
+            f"--out {name}: the folder cannot be made ({error.strerror}); choose another"
+        ) from None
     return folder
 
 
-def each_image(paths: Sequence[Path], work: Callable[[Path, Any], None]) -> int:
+def each_image(paths: Sequence[Path], work: Callable[[Path, Any], None], max_pixels: int) -> int:
     """Call ``work(path, image)`` for every file; bad files are reported and passed over.
 
     Returns:
@@ -59,14 +99,13 @@ def each_image(paths: Sequence[Path], work: Callable[[Path, Any], None]) -> int:
     bad = 0
     for number, path in enumerate(paths, start=1):
         try:
-            image = read_image(path)
+            work(path, read_image(path, max_pixels))
         except DataError as error:
             print(f"error: {error}", file=sys.stderr)
             bad += 1
             continue
-        work(path, image)
         if len(paths) > 1:
             print(f"{number}/{len(paths)}  {path}", file=sys.stderr)
     if bad:
-        print(f"{bad} of {len(paths)} images could not be read", file=sys.stderr)
+        print(f"{bad} of {len(paths)} images were passed over", file=sys.stderr)
     return 3 if bad else 0

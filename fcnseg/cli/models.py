@@ -2,7 +2,7 @@
 
 from typing import Any
 
-HELP = "list the backbones: parameters, native size, and whether their weights are at hand"
+HELP = "list the backbones, and whether their weights are at hand"
 EXAMPLES = """\
 fcnseg models
 fcnseg models --json"""
@@ -33,13 +33,13 @@ def run(args: Any) -> None:
         return
     print_table(
         "",
-        ("backbone", "million parameters", "native size", "weights"),
+        ("backbone", "parameters (M)", "native size", "weights"),
         [
             (
                 info.name,
                 f"{info.parameters / 1e6:.1f}",
                 str(info.preprocessing.native_size),
-                "at hand" if weights else "downloaded when needed" if info.url else "not installed",
+                "at hand" if weights else "to download" if info.url else "not installed",
             )
             for info, weights in found
         ],

@@ -10,17 +10,15 @@ from typing import Any, get_args
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from fcnseg.checks import nearest
-from fcnseg.config import DataConfig, Size, TrainConfig, flag_name
+from fcnseg.config import DataConfig, TrainConfig
 from fcnseg.errors import UsageError
+from fcnseg.settings import Size, flag_name
 
 DATA_SETTINGS = tuple(item.name for item in fields(DataConfig))
 
 
-def parse(name: str, command: ModuleType, words: Sequence[str]) -> Namespace | None:
-    """Parse the words after the command's name; ``None`` if only help was wanted.
-
-    Raises :class:`UsageError` in one line, with the nearest flag for an unknown one.
-    """
+def parser_of(name: str, command: ModuleType) -> ArgumentParser:
+    """The parser of the command ``name``, which is the file ``command``."""
     parser = ArgumentParser(
         prog=f"fcnseg {name}",
         description=command.HELP[0].upper() + command.HELP[1:] + ".",
@@ -31,6 +29,15 @@ def parse(name: str, command: ModuleType, words: Sequence[str]) -> Namespace | N
     )
     command.add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def parse(name: str, command: ModuleType, words: Sequence[str]) -> Namespace | None:
+    """Parse the words after the command's name; ``None`` if only help was wanted.
+
+    Raises :class:`UsageError` in one line, with the nearest flag for an unknown one.
+    """
+    parser = parser_of(name, command)
     if "-h" in words or "--help" in words:
         parser.print_help()
         return None
@@ -77,7 +84,7 @@ def _placeholder(name: str, declared: Any, choices: Sequence[str] | None) -> str
         return "|".join(choices)
     types = get_args(declared) or (declared,)
     if Size in types:
-        return "HxW"
+        return "HxW|N"
     if int in types:
         return "N"
     if float in types:

@@ -6,10 +6,13 @@ from typing import Any
 HELP = "segment photographs: a mask and an overlay for each"
 EXAMPLES = """\
 fcnseg predict photos/ --checkpoint runs/x/best.safetensors
-fcnseg predict a.jpg b.png --checkpoint runs/x/best.safetensors --out masks --scores"""
+fcnseg predict a.jpg b.png --checkpoint runs/x/best.safetensors \\
+    --out masks --scores"""
 
 
 def add_arguments(parser: Any) -> None:
+    from fcnseg.cli.inputs import add_max_pixels
+
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="photographs, or folders")
     parser.add_argument("--checkpoint", metavar="CKPT", required=True, help="from fcnseg train")
     parser.add_argument(
@@ -19,11 +22,12 @@ def add_arguments(parser: Any) -> None:
         "--scores", action="store_true", help="also write the class scores, one .npz an image"
     )
     parser.add_argument(
-        "--device", metavar="auto|cpu|cuda", default="auto", help="where to compute"
+        "--device", metavar="auto|cpu|cuda|mps", default="auto", help="where to compute"
     )
     parser.add_argument(
         "--precision", metavar="auto|fp32|bf16|fp16", default="auto", help="mixed precision"
     )
+    add_max_pixels(parser)
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
 
@@ -36,8 +40,9 @@ def run(args: Any) -> int:
     from fcnseg.inference.predictor import Predictor
 
     paths = photographs(args.images)
+    endings = [".png", ".overlay.jpg", *([".npz"] if args.scores else [])]
+    folder = output_folder(args.out, paths, endings)
     predictor = Predictor(load(args.checkpoint), args.device, args.precision)
-    folder = output_folder(args.out)
     info = predictor.model.info
     pixels = np.zeros(info.num_classes, dtype=np.int64)
     results: list[dict[str, Any]] = []
@@ -54,9 +59,11 @@ def run(args: Any) -> int:
             {"image": str(path), "shares": shares, "written": [str(file) for file in written]}
         )
 
-    code = each_image(paths, work)
+    code = each_image(paths, work, args.max_pixels)
     if args.json:
         print_json(results)
+        return code
+    if not results:
         return code
     rows = []
     for name, count in zip(info.classes, pixels, strict=True):

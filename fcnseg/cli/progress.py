@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from fcnseg.engine.events import Evaluated, Evaluating, Event, Notice, Started, Stepped
+from fcnseg.engine.events import Downloading, Evaluated, Evaluating, Event, Notice, Started, Stepped
 
 
 class Progress:
@@ -47,6 +47,10 @@ class Progress:
                     f"{event.validation_images}; epochs {event.epoch + 1} to {event.epochs}, "
                     f"{event.steps_per_epoch} steps each; writing to {event.folder}"
                 )
+            case Downloading():
+                of = f" of {event.total / 1e6:.0f}" if event.total else ""
+                text = f"downloading weights: {event.done / 1e6:.0f}{of} MB"
+                self._advance(text, event.done, event.total or event.done)
             case Stepped():
                 text = (
                     f"epoch {event.epoch}/{self._epochs}  step {event.step}/{event.total_steps}  "

@@ -62,7 +62,10 @@ def run(args: Any) -> None:
     from fcnseg.cli.tables import print_scores
 
     with Progress() as progress:
-        result = train(config, progress)
+        try:
+            result = train(config, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_kept(config)) from None
     print_scores(result.scores, result.classes)
     print(f"best mean IU {100 * result.best_mean_iu:.1f} % in epoch {result.best_epoch}")
     print(f"wrote {result.best} (the best checkpoint)")
@@ -74,3 +77,13 @@ def run(args: Any) -> None:
         ("last/", "what --resume needs"),
     ):
         print(f"wrote {result.folder / name} ({meaning})")
+
+
+def _kept(config: TrainConfig) -> str:
+    """What an interrupted run leaves, and how to go on."""
+    folder = config.run_folder
+    if not (folder / "last" / "state.safetensors").is_file():
+        return f"{folder}: no epoch was finished; start again with --overwrite"
+    return (
+        f"{folder} keeps every finished epoch; continue with `fcnseg train --run {folder} --resume`"
+    )

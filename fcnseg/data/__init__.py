@@ -21,5 +21,5 @@ To add a format, write one file with one class that has the members of ``Source`
 and refuse what is missing in ``__init__``; read in ``__getitem__`` through ``pairs.read_pair``,
 which checks sizes and names the file in every error. Keep the object picklable (plain attributes
 only), so that worker processes can be started by spawn. Nothing else has to know the new format
-but ``build.py``, which turns the ``--data`` flag into a source.
+but ``sources.py``, which turns the ``--data`` flag into a source.
 """

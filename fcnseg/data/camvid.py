@@ -46,7 +46,7 @@ class CamVid:
     """
 
     def __init__(self, root: str | Path | None, split: str, max_pixels: int = MAX_PIXELS) -> None:
-        check_choice("--split", split, SPLITS)
+        check_choice("CamVid split", split, SPLITS)
         self.name = f"camvid/{split}"
         self.classes = CLASSES
         self.palette = PALETTE

@@ -34,9 +34,9 @@ class Report:
         classes: class names.
         images: number of samples.
         readable: how many of them could be decoded; what follows is counted over these.
-        errors: number of errors, listed or not.
-        warnings: number of warnings, listed or not.
-        findings: the findings in order of the samples, ``max_findings`` at most.
+        errors: number of errors.
+        warnings: number of warnings.
+        findings: the findings in order of the samples.
         class_pixels: pixels of each class.
         class_images: images in which each class occurs.
         void_pixels: pixels labelled 255.
@@ -77,13 +77,11 @@ class Report:
         return {**result, "ok": self.ok, "void_share": self.void_share}
 
 
-def check(
-    source: Source, max_findings: int | None = None, progress: Progress | None = None
-) -> Report:
+def check(source: Source, progress: Progress | None = None) -> Report:
     """Decode every sample of ``source`` in full and report all faults, not the first.
 
     Errors are samples that cannot be used. Warnings are masks that are all void, images that are
-    there twice, and classes that never occur. Counting goes on beyond ``max_findings``.
+    there twice, and classes that never occur.
     """
     report = Report(source.name, tuple(source.classes), len(source))
     pixels = np.zeros(256, np.int64)
@@ -93,13 +91,13 @@ def check(
             sample = source[index]
         except DataError as error:
             for fault in faults_of(error):
-                _add(report, _finding(source, index, fault), max_findings)
+                _add(report, _finding(source, index, fault))
         else:
             counts = np.bincount(sample.label.ravel(), minlength=256)
             pixels += counts
             images += counts > 0
             for finding in _look_at(report, source, index, sample, counts):
-                _add(report, finding, max_findings)
+                _add(report, finding)
         if progress is not None:
             progress(index + 1, len(source))
     count = len(source.classes)
@@ -110,21 +108,16 @@ def check(
         for name, seen in zip(source.classes, report.class_images, strict=True):
             if not seen:
                 message = f"class {name!r} occurs in no mask; its score cannot be measured"
-                _add(report, Finding("warning", source.name, message), max_findings)
+                _add(report, Finding("warning", source.name, message))
     return report
 
 
-def overlap(first: Source | Report, second: Source | Report) -> list[tuple[str, str]]:
-    """Return (id in first, id in second) of all images that are equal pixel by pixel.
-
-    Takes reports of earlier checks too, which spares decoding the images again. Samples that
-    cannot be decoded are passed over; :func:`check` names them.
-    """
-    known = _digests(first)
+def overlap(first: Report, second: Report) -> list[tuple[str, str]]:
+    """Return (id in first, id in second) of all images that are equal pixel by pixel."""
     return [
         (mine, theirs)
-        for digest, ids in _digests(second).items()
-        for mine in known.get(digest, ())
+        for digest, ids in second.digests.items()
+        for mine in first.digests.get(digest, ())
         for theirs in ids
     ]
 
@@ -155,28 +148,14 @@ def _finding(source: Source, index: int, fault: str) -> Finding:
     return Finding("error", source.id(index), fault)
 
 
-def _add(report: Report, finding: Finding, max_findings: int | None) -> None:
+def _add(report: Report, finding: Finding) -> None:
     if finding.severity == "error":
         report.errors += 1
     else:
         report.warnings += 1
-    if max_findings is None or len(report.findings) < max_findings:
-        report.findings.append(finding)
+    report.findings.append(finding)
 
 
 def _digest(image: np.ndarray) -> str:
     shape = f"{image.shape[0]}x{image.shape[1]} ".encode()
     return hashlib.sha256(shape + image.tobytes()).hexdigest()
-
-
-def _digests(where: Source | Report) -> dict[str, list[str]]:
-    if isinstance(where, Report):
-        return where.digests
-    found: dict[str, list[str]] = {}
-    for index in range(len(where)):
-        try:
-            sample = where[index]
-        except DataError:
-            continue
-        found.setdefault(_digest(sample.image), []).append(sample.id)
-    return found

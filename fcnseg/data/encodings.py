@@ -7,14 +7,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from fcnseg.data.images import MaskPixels
-from fcnseg.data.sample import VOID, Colour
+from fcnseg.data.sample import VOID
 from fcnseg.errors import DataError
+from fcnseg.palette import VOID_COLOUR, Colour
 
 Encoding = Literal["auto", "index", "palette", "rgb", "binary255"]
 ENCODINGS: tuple[str, ...] = get_args(Encoding)
-
-VOID_COLOUR: Colour = (224, 224, 192)
-"""What PASCAL VOC paints void with; an RGB mask may use it unless a class has this colour."""
 
 _LISTED = 5
 
@@ -34,13 +32,15 @@ def class_ids(
         num_classes: K; ids are 0 to K - 1.
         encoding: "index" takes grey values, "palette" takes palette indices, "rgb" looks every
             colour up in ``palette``, "binary255" maps 0 to class 0 and 255 to class 1. "auto"
-            looks colours up if a palette is given and the file is RGB, else takes indices or
-            grey values.
-        palette: one colour per class; needed by "rgb".
+            looks colours up if a palette is given and the file is RGB, or is a palette image
+            that shows the colours of classes; else it takes indices or grey values.
+        palette: one colour per class; needed by "rgb". Void may have VOC's colour of void,
+            unless a class has it.
 
     Raises:
-        DataError: the file is of another kind than ``encoding`` says, or holds a value or a
-            colour that is no class; the message has the first such pixel.
+        DataError: the file is of another kind than ``encoding`` says, holds a value or a
+            colour that is no class, or, with "auto", a colour table in which some of the colours
+            in use are classes' and some are not; the message has the first such pixel.
     """
     if encoding == "rgb":
         return _from_colours(path, _as_rgb(pixels), palette or ())
@@ -58,6 +58,10 @@ def class_ids(
         )
     if encoding == "auto" and pixels.kind == "rgb" and palette is not None:
         return _from_colours(path, pixels.values, palette)
+    if encoding == "auto" and pixels.colours is not None and palette is not None:
+        by_colour = _from_table(path, pixels.values, pixels.colours, palette)
+        if by_colour is not None:
+            return by_colour
     values = _one_channel(path, pixels, encoding)
     if encoding == "auto" and num_classes == 2:
         _refuse_black_and_white(path, values)
@@ -119,9 +123,45 @@ def _as_rgb(pixels: MaskPixels) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
 
 
+def _from_table(
+    path: str | Path, values: np.ndarray, table: np.ndarray, palette: Sequence[Colour]
+) -> np.ndarray | None:
+    """Return the ids of a palette image by its colours; None if it shows no class's colour.
+
+    The order of a colour table is whatever a program made it, so colours that a person has named
+    go before indices. Index 255 may be void in any colour.
+    """
+    ids_by_code = _ids_by_code(palette)
+    shown = dict(enumerate(table))
+    found = {
+        index: ids_by_code.get(_code(shown[index])) if index in shown else None
+        for index in np.unique(values).tolist()
+    }
+    unknown = [index for index, class_id in found.items() if class_id is None and index != VOID]
+    if len(unknown) == len(found.keys() - {VOID}):
+        return None
+    if unknown:
+        y, x = np.argwhere(values == unknown[0])[0]
+        colour = _colour(shown[unknown[0]]) if unknown[0] in shown else "no colour"
+        raise DataError(
+            f"{path}: index {unknown[0]}, first at x={x}, y={y}, has {colour}, the colour of no "
+            "class, while other indices have colours of classes; use --mask-encoding palette if "
+            "indices are class ids, or rgb and correct the mask or the colours of the classes"
+        )
+    ids = np.full(256, VOID, np.uint8)
+    for index, class_id in found.items():
+        ids[index] = VOID if class_id is None else class_id
+    return ids[values]
+
+
+def _ids_by_code(palette: Sequence[Colour]) -> dict[int, int]:
+    ids = {_code(colour): index for index, colour in enumerate(palette)}
+    ids.setdefault(_code(VOID_COLOUR), VOID)
+    return ids
+
+
 def _from_colours(path: str | Path, rgb: np.ndarray, palette: Sequence[Colour]) -> np.ndarray:
-    ids_by_code = {_code(colour): index for index, colour in enumerate(palette)}
-    ids_by_code.setdefault(_code(VOID_COLOUR), VOID)
+    ids_by_code = _ids_by_code(palette)
     known = np.array(sorted(ids_by_code))
     ids = np.array([ids_by_code[code] for code in known.tolist()], np.uint8)
     channels = rgb.astype(np.int64)

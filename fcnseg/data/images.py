@@ -117,21 +117,6 @@ def read_mask_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskPixe
     )
 
 
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a mask of class ids as (H, W) uint8 or uint16: indices of a palette, or grey values.
-
-    Raises:
-        DataError: as :func:`read_mask_pixels`; also for an RGB file, which has no ids.
-    """
-    pixels = read_mask_pixels(path, max_pixels)
-    if pixels.kind == "rgb":
-        raise DataError(
-            f"{path}: the mask is an RGB image, expected class ids in a palette or grey image; "
-            "use --mask-encoding rgb with the colour of each class"
-        )
-    return pixels.values
-
-
 def _decode(
     path: Path, max_pixels: int, formats: Sequence[str] = _IMAGE_FORMATS
 ) -> tuple[Image.Image, str]:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from fcnseg.errors import UsageError
-from fcnseg.palette import Colour
+from fcnseg.palette import Colour, check_palette
 
 VOID = 255
 """The label of pixels that are neither trained on nor scored."""
@@ -81,8 +81,6 @@ def check_classes(classes: tuple[str, ...], palette: tuple[Colour, ...] | None =
         raise UsageError(
             f"palette: expected {len(classes)} colours, one a class, got {len(palette)}"
         )
-    for colour in palette:
-        if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
-            raise UsageError(f"palette: expected (r, g, b) of 0 to 255, got {colour}")
+    check_palette(palette)
     if len(set(palette)) != len(palette):
         raise UsageError("palette: two classes have the same colour; colours must differ")

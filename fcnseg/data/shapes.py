@@ -57,7 +57,7 @@ class Shapes:
         size: tuple[int, int] = (160, 160),
         seed: int = 0,
     ) -> None:
-        check_choice("--split", split, SPLITS)
+        check_choice("shapes split", split, SPLITS)
         if length < 1:
             raise UsageError(f"shapes: expected a length of 1 or more, got {length}")
         if len(size) != 2 or min(size) < 48:

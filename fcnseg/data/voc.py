@@ -104,7 +104,7 @@ def find_root(root: str | Path | None, year: int | str | None = None) -> Path:
 def read_split(folder: Path, split: str) -> list[str]:
     """Return the ids listed in ``ImageSets/Segmentation/<split>.txt``, in order."""
     if not _is_plain(split):
-        raise UsageError(f"--split {split}: expected the plain name of a list, such as train")
+        raise UsageError(f"VOC split {split!r}: expected the plain name of a list, such as train")
     file = folder / _LISTS / f"{split}.txt"
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"

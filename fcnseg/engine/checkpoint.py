@@ -9,19 +9,26 @@ import torch
 from torch import Tensor
 
 import fcnseg
-from fcnseg.engine.tensors import read_tensors, write_tensors
+from fcnseg.engine.tensors import read_content, read_tensors, write_tensors
 from fcnseg.errors import NumericError, WeightsError
 from fcnseg.model import FCN
+from fcnseg.upsample import Upsample
 
 
 @dataclass
 class Progress:
-    """How far a run is: finished epochs, optimizer steps, the best mean IU and its epoch."""
+    """How far a run is: epochs trained, optimizer steps, the best mean IU and its epoch.
+
+    ``evaluated`` is ``epoch``, or one less while the scores of the epoch are still to come;
+    ``loss`` is the mean training loss of the epoch.
+    """
 
     epoch: int = 0
     step: int = 0
     best_mean_iu: float = -1.0
     best_epoch: int = 0
+    evaluated: int = 0
+    loss: float = 0.0
 
 
 def save_model(path: str | Path, model: FCN, config: Mapping[str, Any] | None = None) -> None:
@@ -52,10 +59,26 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return content["info"], tensors
 
 
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The settings that a checkpoint was trained with, {} where none were stored.
+
+    Beside those of ``TrainConfig`` there is ``pairs``, the number of images with masks, of
+    training and validation together.
+
+    The file's sha256 is not checked; :func:`read_model` does. Raises :class:`WeightsError` for a
+    missing or foreign file.
+    """
+    return dict(read_content(Path(path)).get("config") or {})
+
+
 def save_state(
-    path: Path, model: FCN, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    model: FCN,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
-    """Write what resuming needs: weights, optimizer state, random states and progress."""
+    """Write what resuming needs: weights, optimizer, loss scale, random states and progress."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     _check_finite(path, tensors)
     for index, state in optimizer.state_dict()["state"].items():
@@ -66,11 +89,21 @@ def save_state(
     if torch.cuda.is_available():
         for index, state in enumerate(torch.cuda.get_rng_state_all()):
             tensors[f"random.cuda.{index}"] = state
-    content = {"kind": "state", "version": fcnseg.__version__, "progress": asdict(progress)}
+    content = {
+        "kind": "state",
+        "version": fcnseg.__version__,
+        "progress": asdict(progress),
+        "scaler": {} if scaler is None else scaler.state_dict(),
+    }
     write_tensors(path, tensors, content)
 
 
-def load_state(path: Path, model: FCN, optimizer: torch.optim.Optimizer) -> Progress:
+def load_state(
+    path: Path,
+    model: FCN,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Progress:
     """Restore in place what :func:`save_state` wrote and return the progress.
 
     Learning rates and decays are not restored: they follow from the configuration and the step.
@@ -86,6 +119,8 @@ def load_state(path: Path, model: FCN, optimizer: torch.optim.Optimizer) -> Prog
         for index, state in _below(tensors, "random.cuda.").items():
             if int(index) < torch.cuda.device_count():
                 torch.cuda.set_rng_state(state, int(index))
+    if scaler is not None and content.get("scaler"):
+        scaler.load_state_dict(content["scaler"])
     return Progress(**content["progress"])
 
 
@@ -109,9 +144,10 @@ def load_tensors(path: str | Path, model: FCN, tensors: Mapping[str, Tensor]) ->
 def load_fitting(path: str | Path, model: FCN) -> tuple[int, list[str]]:
     """Start ``model`` from a checkpoint of another variant or other classes.
 
-    Tensors of the same name and shape are taken over; returns their number and the names of the
-    model's tensors that keep their initial values. Raises :class:`WeightsError` if the backbone
-    is another or no tensor fits.
+    Tensors of the same name and shape are taken over, except for upsampling kernels that are
+    fixed in ``model``: these stay bilinear. Returns the number of tensors taken and the names of
+    the others that keep their initial values. Raises :class:`WeightsError` if the backbone is
+    another or no tensor fits.
     """
     info, tensors = read_model(path)
     if info["backbone"] != model.info.backbone:
@@ -119,12 +155,18 @@ def load_fitting(path: str | Path, model: FCN) -> tuple[int, list[str]]:
             f"{path}: made from {info['backbone']}, this network from {model.info.backbone}; "
             f"use --backbone {info['backbone']}"
         )
-    own = model.state_dict()
+    fixed = {
+        f"{name}.{buffer}"
+        for name, module in model.named_modules()
+        if isinstance(module, Upsample)
+        for buffer, _ in module.named_buffers()
+    }
+    own = {name: tensor for name, tensor in model.state_dict().items() if name not in fixed}
     fitting = {n: t for n, t in tensors.items() if n in own and own[n].shape == t.shape}
     kept = [name for name in own if name not in fitting]
     if not fitting:
         raise WeightsError(f"{path}: none of its {len(tensors)} tensors fits this network")
-    model.load_state_dict({**own, **fitting})
+    model.load_state_dict({**model.state_dict(), **fitting})
     return len(fitting), kept
 
 

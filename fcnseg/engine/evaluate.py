@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from fcnseg.data.loading import Batch
+from fcnseg.data.sample import Source
 from fcnseg.engine.events import Evaluating, Observer, silent
-from fcnseg.metrics import ConfusionMatrix
+from fcnseg.errors import DataError
+from fcnseg.metrics import ConfusionMatrix, Scores
 from fcnseg.model import FCN, score_images
 
 
@@ -51,6 +53,17 @@ def predict_labels(
     The model must be in evaluation mode. Raises :class:`NumericError` where a score is not finite.
     """
     return score_images(model, images_N3HW, device, precision, ", ".join(ids)).argmax(1)
+
+
+def scores_on(source: Source, confusion: ConfusionMatrix) -> Scores:
+    """The scores of an evaluation on ``source``. Raises :class:`DataError` naming it if all of
+    its masks are void: no measure is defined then."""
+    if not confusion.counts.any():
+        raise DataError(
+            f"{source.name}: nothing to score, every pixel of its {len(source)} masks is void "
+            "(255); correct the masks (`fcnseg check` looks at each)"
+        )
+    return confusion.scores()
 
 
 def is_collapsed(confusion: ConfusionMatrix) -> bool:

@@ -23,6 +23,14 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Downloading:
+    """``done`` of ``total`` bytes of weights have come; ``total`` is None if nobody knows it."""
+
+    done: int
+    total: int | None
+
+
+@dataclass(frozen=True)
 class Stepped:
     """One optimizer step is done. ``step`` counts from 1 over the whole run; times in seconds."""
 
@@ -63,7 +71,7 @@ class Notice:
     warning: bool = False
 
 
-Event = Started | Stepped | Evaluating | Evaluated | Notice
+Event = Downloading | Started | Stepped | Evaluating | Evaluated | Notice
 Observer = Callable[[Event], None]
 
 

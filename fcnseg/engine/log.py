@@ -36,7 +36,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def cut_log(path: Path, step: int) -> None:
-    """Keep the rows up to ``step`` (what follows is computed again after a resume)."""
+def cut_log(path: Path, step: int, evaluated: int) -> None:
+    """Keep the steps up to ``step`` and the evaluations up to the epoch ``evaluated``.
+
+    What follows is computed again after a resume.
+    """
     rows = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
+    rows = [row for row in rows if row["kind"] == "step" or row["epoch"] <= evaluated]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -46,8 +46,7 @@ def build_optimizer(kind: str, groups: Iterable[dict]) -> torch.optim.Optimizer:
     return torch.optim.SGD(list(groups), momentum=0.9)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Set every group to ``factor`` times its full rate; return the rate of the first group."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group to ``factor`` times its full rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_lr"] * factor
-    return optimizer.param_groups[0]["lr"]

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 
 from fcnseg.data.sample import Source
+from fcnseg.engine.checkpoint import Progress
 from fcnseg.engine.evaluate import predict_labels
 from fcnseg.engine.log import Log, cut_log
 from fcnseg.errors import EnvironmentFault, UsageError
+from fcnseg.files import write_atomically
 from fcnseg.metrics import Scores
 from fcnseg.model import FCN
 from fcnseg.render.comparison import comparison
@@ -47,22 +49,25 @@ class RunFolder:
             )
         occupied = self.path.is_dir() and any(self.path.iterdir())
         if occupied and not (resume or overwrite):
-            raise UsageError(
-                f"{self.path}: exists already; give --resume to continue it, --overwrite to "
-                "replace it, or another --run"
-            )
+            if self.state.is_file():
+                ways = "--resume to continue it, --overwrite to replace it, or another --run"
+            elif self.config.is_file() and self.log.is_file():
+                ways = "--overwrite to replace it (no epoch was finished there), or another --run"
+            else:
+                ways = "another --run: it is not a run folder"
+            raise UsageError(f"{self.path}: exists already; give {ways}")
         if occupied and overwrite and not (self.config.is_file() and self.log.is_file()):
             raise UsageError(f"{self.path}: not a run folder, so not overwritten; give another")
 
-    def create(self, config_yaml: str, resume_at: int | None = None) -> Log:
+    def create(self, config_yaml: str, resumed: Progress | None = None) -> Log:
         """Make the folder ready and open its log.
 
-        ``resume_at`` is the step to continue after; without it what an older run left is
-        removed. Raises :class:`EnvironmentFault` if the folder cannot be written to.
+        ``resumed`` says where to continue; without it what an older run left is removed. Raises
+        :class:`EnvironmentFault` if the folder cannot be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if resume_at is None:
+            if resumed is None:
                 self._clear()
             self.state.parent.mkdir(exist_ok=True)
             self.samples.mkdir(exist_ok=True)
@@ -70,10 +75,10 @@ class RunFolder:
                 probe = folder / f".probe.{os.getpid()}"
                 probe.write_bytes(b"")
                 probe.unlink()
-            if resume_at is None:
+            if resumed is None:
                 self.config.write_text(config_yaml, encoding="utf-8")
             else:
-                cut_log(self.log, resume_at)
+                cut_log(self.log, resumed.step, resumed.evaluated)
             return Log(self.log)
         except OSError as error:
             raise EnvironmentFault(
@@ -82,9 +87,7 @@ class RunFolder:
 
     def write_metrics(self, values: dict[str, Any]) -> None:
         """Replace ``metrics.json``."""
-        temporary = self.metrics.with_suffix(".tmp")
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self.metrics)
+        write_atomically(self.metrics, (json.dumps(values, indent=2) + "\n").encode())
 
     def write_curves(self, rows: Sequence[dict[str, Any]]) -> None:
         """Redraw ``curves.png`` from the rows of the log."""

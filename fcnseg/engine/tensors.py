@@ -4,9 +4,10 @@ safetensors executes nothing and checks its layout, but has no checksum; the sha
 metadata covers the metadata and the name, type, shape and bytes of every tensor.
 """
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +39,46 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: Mapping[st
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read ``(content, tensors)``. Raises :class:`WeightsError` for a missing, truncated,
     changed or foreign file."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file; give a checkpoint written by fcnseg train")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            # copied out of the mapped file, which may be replaced while the tensors live
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(
-            f"{path}: not a complete safetensors file ({' '.join(str(error).split())}); "
-            "use another checkpoint"
-        ) from None
-    if "fcnseg" not in metadata:
-        raise WeightsError(f"{path}: not written by fcnseg; give a checkpoint of fcnseg train")
-    digest, _, text = metadata["fcnseg"].partition(" ")
+    with _opened(path) as file:
+        # copied out of the mapped file, which may be replaced while the tensors live
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        digest, text = _recorded(path, file)
     if _digest(tensors, text) != digest:
         raise WeightsError(
             f"{path}: damaged, its contents do not match their sha256; use another checkpoint"
         )
     return json.loads(text), tensors
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Read the content alone, without checking the sha256: for a file already read whole."""
+    with _opened(path) as file:
+        return json.loads(_recorded(path, file)[1])
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    if path.is_dir():
+        raise WeightsError(f"{path}: is a folder; give the best.safetensors in it")
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; give a checkpoint written by fcnseg train")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{path}: not a complete safetensors file ({' '.join(str(error).split())}); "
+            "use another checkpoint"
+        ) from None
+
+
+def _recorded(path: Path, file: Any) -> tuple[str, str]:
+    """The sha256 and the text of the content."""
+    metadata = file.metadata() or {}
+    if "fcnseg" not in metadata:
+        raise WeightsError(f"{path}: not written by fcnseg; give a checkpoint of fcnseg train")
+    digest, _, text = metadata["fcnseg"].partition(" ")
+    return digest, text
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -16,7 +16,7 @@ from fcnseg.data.loading import Batch
 from fcnseg.data.sample import Source
 from fcnseg.devices import autocast
 from fcnseg.engine.checkpoint import Progress, load_state, save_model, save_state
-from fcnseg.engine.evaluate import evaluate, is_collapsed
+from fcnseg.engine.evaluate import evaluate, is_collapsed, scores_on
 from fcnseg.engine.events import Evaluated, Notice, Observer, Started, Stepped, silent
 from fcnseg.engine.log import Log
 from fcnseg.engine.optimizer import build_optimizer, parameter_groups, set_learning_rate
@@ -24,13 +24,13 @@ from fcnseg.engine.run import RunFolder, named_scores
 from fcnseg.engine.schedule import poly_with_warmup
 from fcnseg.errors import NumericError, UsageError
 from fcnseg.losses import cross_entropy
-from fcnseg.metrics import ConfusionMatrix, Scores
+from fcnseg.metrics import Scores
 from fcnseg.model import FCN, to_input
 
 # A run continues under these without another result being expected.
 _MAY_CHANGE = (
     *("run", "resume", "overwrite", "workers", "device"),
-    *("data_root", "images", "masks", "val_images", "val_masks"),
+    *("data_root", "images", "masks", "val_images", "val_masks", "max_pixels"),
 )
 
 
@@ -41,6 +41,24 @@ class Batches:
     training: Callable[[int], Iterable[Batch]]  # epoch from 0 -> batches
     validation: Callable[[], Iterable[Batch]]
     steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same through a run; ``settings`` go into the checkpoints."""
+
+    model: FCN
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    batches: Batches
+    validation: Source
+    folder: RunFolder
+    log: Log
+    epochs: int
+    device: torch.device
+    precision: torch.dtype
+    settings: dict[str, Any]
+    observer: Observer = silent
 
 
 @dataclass(frozen=True)
@@ -55,135 +73,148 @@ class Result:
     classes: tuple[str, ...]
 
 
-def fit_config(
-    config: TrainConfig,
-    model: FCN,
-    batches: Batches,
-    training_source: Source,
-    validation_source: Source,
-    device: torch.device,
-    precision: torch.dtype,
-    observer: Observer = silent,
-) -> Result:
-    """Enter the run folder, resume if asked, run :func:`fit` and return its result.
+def enter(config: TrainConfig) -> RunFolder:
+    """The run folder, if the run may start or resume there; changes nothing.
 
-    Raises :class:`UsageError` for a folder that may not be used or a resumed run whose settings
-    differ, and what :func:`fit` raises.
+    Raises :class:`UsageError` for a folder that may not be used, and for a resumed run whose
+    settings differ.
     """
     folder = RunFolder(config.run_folder)
     folder.check(config.resume, config.overwrite)
     if config.resume:
         check_same_settings(folder, config)
+    return folder
+
+
+def fit_config(
+    config: TrainConfig,
+    folder: RunFolder,
+    model: FCN,
+    batches: Batches,
+    sources: tuple[Source, Source],
+    device: torch.device,
+    precision: torch.dtype,
+    observer: Observer = silent,
+) -> Result:
+    """Run :func:`fit` in a folder from :func:`enter`, resuming if asked; return its result.
+
+    ``sources`` are training and validation. Raises what :func:`fit` raises.
+    """
+    training, validation = sources
     if config.freeze == "backbone":
         model.backbone.requires_grad_(False)
     model.to(device).to(memory_format=torch.channels_last)  # faster on CPUs and GPUs
-    optimizer = build_optimizer(
-        config.optimizer,
-        parameter_groups(
-            model.backbone, model.head, config.lr, config.head_lr_factor, config.weight_decay
-        ),
-    )
+    rates = config.lr, config.head_lr_factor, config.weight_decay
+    groups = parameter_groups(model.backbone, model.head, *rates)
+    optimizer = build_optimizer(config.optimizer, groups)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     torch.manual_seed(config.seed)  # dropout
-    progress = load_state(folder.state, model, optimizer) if config.resume else Progress()
-    log = folder.create(to_yaml(config), progress.step if config.resume else None)
-    lengths = len(training_source), len(validation_source)
+    progress = Progress()
+    if config.resume:
+        progress = load_state(folder.state, model, optimizer, scaler)
+    log = folder.create(to_yaml(config), progress if config.resume else None)
+    lengths = len(training), len(validation)
     observer(Started(folder.path, progress.epoch, config.epochs, batches.steps_per_epoch, *lengths))
     if lengths[0] - batches.steps_per_epoch * config.batch_size == 1:
         observer(Notice("the last batch of an epoch would hold one image and is left out"))
+    parts = (model, optimizer, scaler, batches, validation, folder, log)
+    settings = {**asdict(config), "pairs": sum(lengths)}
+    run = Run(*parts, config.epochs, device, precision, settings, observer)
+    frozen = config.freeze == "backbone"
     try:
-        scores = fit(
-            *(model, optimizer, batches, validation_source, folder, log, progress),
-            epochs=config.epochs,
-            warmup=config.warmup,
-            frozen_backbone=config.freeze == "backbone",
-            device=device,
-            precision=precision,
-            settings=asdict(config),
-            observer=observer,
-        )
+        scores = fit(run, progress, config.lr, config.warmup, frozen)
     finally:
         log.close()
-    return Result(
-        folder.path,
-        folder.best,
-        progress.best_epoch,
-        progress.best_mean_iu,
-        scores,
-        validation_source.classes,
-    )
+    best = folder.best, progress.best_epoch, progress.best_mean_iu
+    return Result(folder.path, *best, scores, validation.classes)
 
 
-def fit(
-    model: FCN,
-    optimizer: torch.optim.Optimizer,
-    batches: Batches,
-    validation_source: Source,
-    folder: RunFolder,
-    log: Log,
-    progress: Progress,
-    *,
-    epochs: int,
-    warmup: float,
-    frozen_backbone: bool,
-    device: torch.device,
-    precision: torch.dtype,
-    settings: dict[str, Any],
-    observer: Observer = silent,
-) -> Scores:
-    """Train from ``progress`` (updated in place) to ``epochs``; return the last scores.
+def fit(run: Run, progress: Progress, lr: float, warmup: float, frozen_backbone: bool) -> Scores:
+    """Train from ``progress`` (updated in place) to the last epoch; return the last scores.
 
-    After each epoch the model is evaluated, and the log, the best checkpoint by mean IU, the
-    figures and the state for resuming are written, in this order. Raises :class:`NumericError`
-    for a loss that is not finite, with the files before it left as they are.
+    After each epoch the state for resuming is written, and the epoch is finished by
+    :func:`finish_epoch`. Raises :class:`NumericError` for a loss that is not finite, with the
+    files before it left as they are.
     """
-    total_steps = epochs * batches.steps_per_epoch
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    model, steps_per_epoch = run.model, run.batches.steps_per_epoch
+    total_steps = run.epochs * steps_per_epoch
     pace = Pace(progress.step)
-    if progress.epoch >= epochs:
-        observer(Notice(f"all {epochs} epochs are done already; nothing is trained"))
-        return score(model, batches, validation_source, device, precision, observer).scores()
+    if progress.evaluated < progress.epoch:
+        scores = finish_epoch(run, progress)
+    elif progress.epoch >= run.epochs:
+        run.observer(Notice(f"all {run.epochs} epochs are done already; nothing is trained"))
+        scores = score(run)
 
-    for epoch in range(progress.epoch, epochs):
+    for epoch in range(progress.epoch, run.epochs):
         model.train()
         if frozen_backbone:
             model.backbone.eval()  # batch norm keeps its statistics, dropout is off
         loss_sum = 0.0
 
-        for batch in islice(batches.training(epoch), batches.steps_per_epoch):
+        for batch in islice(run.batches.training(epoch), steps_per_epoch):
             factor = poly_with_warmup(progress.step, total_steps, warmup)
-            lr = set_learning_rate(optimizer, factor)
+            set_learning_rate(run.optimizer, factor)
 
-            pixels_N3HW = to_input(model, batch.images, device)
-            label_NHW = batch.labels.to(device, non_blocking=True)
-            with autocast(device, precision):
+            pixels_N3HW = to_input(model, batch.images, run.device)
+            label_NHW = batch.labels.to(run.device, non_blocking=True)
+            with autocast(run.device, run.precision):
                 score_NKHW = model(pixels_N3HW)
             loss = cross_entropy(score_NKHW, label_NHW)
-            value = check_loss(loss, progress.step + 1, batch.ids, lr)
+            value = check_loss(loss, progress.step + 1, batch.ids, lr * factor)
 
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+            run.optimizer.zero_grad(set_to_none=True)
+            run.scaler.scale(loss).backward()
+            run.scaler.step(run.optimizer)
+            run.scaler.update()
 
             progress.step += 1
             loss_sum += value
             speed, left = pace.after(progress.step, total_steps, len(batch.ids))
-            log.write("step", epoch=epoch + 1, step=progress.step, loss=value, lr=lr)
-            observer(Stepped(epoch + 1, progress.step, total_steps, value, lr, speed, left))
+            at = epoch + 1, progress.step
+            run.log.write("step", epoch=at[0], step=at[1], loss=value, lr=lr * factor)
+            run.observer(Stepped(*at, total_steps, value, lr * factor, speed, left))
 
-        progress.epoch = epoch + 1
-        confusion = score(model, batches, validation_source, device, precision, observer)
-        scores = confusion.scores()
-        best = scores.mean_iu > progress.best_mean_iu
-        loss_mean = loss_sum / batches.steps_per_epoch
-        named = named_scores(scores, validation_source.classes)
-        log.write("eval", epoch=epoch + 1, step=progress.step, train_loss=loss_mean, **named)
-        if best:
-            progress.best_mean_iu, progress.best_epoch = scores.mean_iu, epoch + 1
-            save_model(folder.best, model, settings)
-        write_report(folder, log, model, validation_source, progress, named, device, precision)
-        save_state(folder.state, model, optimizer, progress)
-        observer(Evaluated(epoch + 1, epochs, loss_mean, scores, validation_source.classes, best))
+        progress.epoch, progress.loss = epoch + 1, loss_sum / steps_per_epoch
+        save_state(run.folder.state, model, run.optimizer, progress, run.scaler)
+        scores = finish_epoch(run, progress)
+    return scores
+
+
+def finish_epoch(run: Run, progress: Progress) -> Scores:
+    """Evaluate the epoch that was trained; return its scores.
+
+    Written are, in this order, the log, the best checkpoint by mean IU, the figures and the
+    state for resuming. Raises :class:`DataError` if the validation masks are all void.
+    """
+    scores = score(run)
+    named = named_scores(scores, run.validation.classes)
+    at = {"epoch": progress.epoch, "step": progress.step}
+    run.log.write("eval", **at, train_loss=progress.loss, **named)
+    is_best = scores.mean_iu > progress.best_mean_iu
+    if is_best:
+        progress.best_mean_iu, progress.best_epoch = scores.mean_iu, progress.epoch
+        save_model(run.folder.best, run.model, run.settings)
+    best = {"epoch": progress.best_epoch, "mean_iu": progress.best_mean_iu}
+    run.folder.write_metrics({**at, **named, "best": best})
+    run.folder.write_samples(run.model, run.validation, run.device, run.precision)
+    run.folder.write_curves(run.log.rows())
+    progress.evaluated = progress.epoch
+    save_state(run.folder.state, run.model, run.optimizer, progress, run.scaler)
+    ends = progress.epoch, run.epochs
+    run.observer(Evaluated(*ends, progress.loss, scores, run.validation.classes, is_best))
+    return scores
+
+
+def score(run: Run) -> Scores:
+    """Evaluate on the validation images; the observer is warned if every prediction is one
+    class. Raises :class:`DataError` if the validation masks are all void."""
+    source, batches = run.validation, run.batches.validation()
+    confusion = evaluate(run.model, batches, run.device, run.precision, run.observer, len(source))
+    scores = scores_on(source, confusion)
+    if is_collapsed(confusion):
+        only = source.classes[int(confusion.counts.sum(0).argmax())]
+        text = f"every validation pixel is predicted as {only!r}, although the truth has several "
+        run.observer(Notice(f"{text}classes; train longer or change --lr", warning=True))
     return scores
 
 
@@ -197,41 +228,6 @@ def check_loss(loss: Tensor, step: int, ids: Sequence[str], lr: float) -> float:
             "the checkpoints written before are intact; lower --lr"
         )
     return value
-
-
-def score(
-    model: FCN,
-    batches: Batches,
-    source: Source,
-    device: torch.device,
-    precision: torch.dtype,
-    observer: Observer,
-) -> ConfusionMatrix:
-    """Evaluate on the validation images and warn if every prediction is one class."""
-    total = len(source)
-    confusion = evaluate(model, batches.validation(), device, precision, observer, total)
-    if is_collapsed(confusion):
-        only = source.classes[int(confusion.counts.sum(0).argmax())]
-        text = f"every validation pixel is predicted as {only!r}, although the truth has several "
-        observer(Notice(f"{text}classes; train longer or change --lr", warning=True))
-    return confusion
-
-
-def write_report(
-    folder: RunFolder,
-    log: Log,
-    model: FCN,
-    source: Source,
-    progress: Progress,
-    named: dict[str, Any],
-    device: torch.device,
-    precision: torch.dtype,
-) -> None:
-    """Write ``metrics.json``, the sample panels and the curves of an evaluation."""
-    best = {"epoch": progress.best_epoch, "mean_iu": progress.best_mean_iu}
-    folder.write_metrics({"epoch": progress.epoch, "step": progress.step, **named, "best": best})
-    folder.write_samples(model, source, device, precision)
-    folder.write_curves(log.rows())
 
 
 def steps_in_epoch(images: int, batch_size: int) -> int:

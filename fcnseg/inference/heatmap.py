@@ -4,6 +4,7 @@ A classifier made fully convolutional classifies each cell of its last map by it
 says where in the photograph the cells lie, and the maps are laid over it from there.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from fcnseg.checks import check_image, nearest
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
+from fcnseg.geometry import Geometry
 from fcnseg.inference.predictor import Predictor
 from fcnseg.preprocessing import Preprocessing
 from fcnseg.trace import trace_features
@@ -44,25 +46,6 @@ class ClassMaps:
         """The ids of the ``count`` best classes of the image, best first."""
         return [int(i) for i in np.argsort(-self.image_score, kind="stable")[:count]]
 
-    def find(self, names: Sequence[str]) -> list[int]:
-        """The ids of classes by their names, or by any part of a name, whatever the case.
-
-        Raises:
-            UsageError: no class has this in its name; the message has the nearest name.
-        """
-        found: list[int] = []
-        for name in names:
-            wanted = name.strip().lower()
-            exact = [i for i, c in enumerate(self.classes) if c.lower() == wanted]
-            part = [i for i, c in enumerate(self.classes) if wanted and wanted in c.lower()]
-            if not part:
-                raise UsageError(
-                    f"--classes {name!r}: no class has this in its name"
-                    f"{nearest(wanted, self.classes)}"
-                )
-            found += exact or part
-        return list(dict.fromkeys(found))
-
     def probabilities(self, ids: Sequence[int], size: Sequence[int]) -> np.ndarray:
         """Softmax over all classes in each cell, laid over the image.
 
@@ -87,6 +70,32 @@ class ClassMaps:
         )
 
 
+def find_classes(classes: Sequence[str], names: Sequence[str]) -> list[int]:
+    """The ids of classes by their names, whatever the case.
+
+    A whole name wins over whole words of a name, and these over any part of it: ``cat`` means
+    the classes with the word, not ``catamaran``, unless no class has the word.
+
+    Raises:
+        UsageError: no class has this in its name; the message has the nearest name.
+    """
+    found: list[int] = []
+    lower = [c.lower() for c in classes]
+    for name in names:
+        wanted = name.strip().lower()
+        word = re.compile(rf"\b{re.escape(wanted)}\b")
+        ids = (
+            [i for i, c in enumerate(lower) if c == wanted]
+            or [i for i, c in enumerate(lower) if word.search(c)]
+            or [i for i, c in enumerate(lower) if wanted in c]
+        )
+        if not wanted or not ids:
+            hint = nearest(wanted, classes) or nearest(wanted, lower)
+            raise UsageError(f"--classes {name!r}: no class has this in its name{hint}")
+        found += ids
+    return list(dict.fromkeys(found))
+
+
 def classifier_maps(
     net: fx.GraphModule,
     preprocessing: Preprocessing,
@@ -107,26 +116,25 @@ def classifier_maps(
         device: ``"auto"`` or the name of one.
 
     Returns:
-        Maps whose stride and offset are in pixels of ``image`` itself. The score of the whole
+        Maps whose stride and offset are in pixels of ``image`` itself. An image smaller than
+        the classifier's window is extended at the right and the bottom. The score of the whole
         image is the softmax of the mean of the map, the *dense evaluation* of the VGG paper; for
         a network whose tail is affine it is exactly the classifier's on the uncropped image.
 
     Raises:
-        UsageError: not an image, or too small for the network after scaling.
+        UsageError: not an image.
         NumericError: scores that are not finite.
     """
     check_image("image", image)
     height, width = image.shape[:2]
-    side = short_side or preprocessing.test_resize
-    factor = side / min(height, width)
+    factor = (short_side or preprocessing.test_resize) / min(height, width)
     size = (max(round(height * factor), 1), max(round(width * factor), 1))
-    place = trace_features(net, size)[_last_map(net)].geometry
-    assert place is not None
     on = choose_device(device)
     net.eval().to(on)
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(on)
+    pixels, place = _placed(net, _resized(pixels, size), preprocessing)
     with torch.inference_mode():
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(on)
-        score = net(preprocessing(_resized(pixels, size)))[0].float().cpu()
+        score = net(preprocessing(pixels))[0].float().cpu()
     if not bool(torch.isfinite(score).all()):
         raise NumericError("the classifier's scores are not finite; check its weights")
     # A pixel p of the photograph is the pixel (p + 0.5) * scale - 0.5 of the scaled one.
@@ -140,6 +148,31 @@ def classifier_maps(
         offset=(offset[0], offset[1]),
         image_score=score.mean((1, 2)).softmax(0).numpy(),
     )
+
+
+def _placed(
+    net: fx.GraphModule, pixels: Tensor, preprocessing: Preprocessing
+) -> tuple[Tensor, Geometry]:
+    """The image and the geometry of its last map; a small one is first extended to one cell.
+
+    It grows to the native size with the colour that means nothing to the network, at the right
+    and the bottom, so that pixels keep their places.
+    """
+    height, width = pixels.shape[2:]
+    try:
+        features = trace_features(net, (height, width))
+    except UsageError:
+        native = preprocessing.native_size
+        size = (max(height, native), max(width, native))
+        if size == (height, width):
+            raise
+        fill = torch.tensor(preprocessing.fill, dtype=torch.uint8, device=pixels.device)
+        larger = fill.view(1, 3, 1, 1).repeat(1, 1, *size)
+        larger[:, :, :height, :width] = pixels
+        pixels, features = larger, trace_features(net, size)
+    geometry = features[_last_map(net)].geometry
+    assert geometry is not None
+    return pixels, geometry
 
 
 def segmenter_maps(predictor: Predictor, image: np.ndarray) -> ClassMaps:

@@ -6,7 +6,7 @@ from fcnseg.checks import check_image, check_same_size
 from fcnseg.errors import UsageError
 from fcnseg.palette import Palette
 from fcnseg.render.mask import colourise
-from fcnseg.render.photograph import blend
+from fcnseg.render.photograph import blend, greyed
 
 # One pixel of outline for every so many pixels of the longer side.
 _PIXELS_PER_OUTLINE = 700
@@ -20,11 +20,11 @@ def overlay(
     outline: bool = True,
     void: int = 255,
 ) -> np.ndarray:
-    """Return ``image`` (H, W, 3) uint8 tinted by the classes ``labels`` (H, W).
+    """Return ``image`` (H, W, 3) uint8 in grey, tinted by the classes ``labels`` (H, W).
 
     ``alpha`` is the opacity of the colours, 0 to 1. With ``outline`` each region gets a thin
     border inside itself in its full colour, thicker on large images. Void pixels stay as they
-    are in the photograph.
+    are in the photograph, in colour.
 
     Raises :class:`UsageError` for other shapes and types, sizes that differ or unknown ids.
     """
@@ -33,7 +33,8 @@ def overlay(
         raise UsageError(f"alpha: expected 0 to 1, got {alpha}")
     colours = colourise(labels, palette, void)
     check_same_size("image", image.shape[:2], "labels", labels.shape)
-    tinted = blend(image, colours, alpha)
+    # Over grey, a class has the hue of its legend whatever the colour of the object.
+    tinted = blend(greyed(image), colours, alpha)
     if outline:
         width = max(1, round(max(labels.shape) / _PIXELS_PER_OUTLINE))
         border = _borders(labels, width)

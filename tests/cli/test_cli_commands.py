@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,12 @@ import pytest
 from networks import narrow
 from PIL import Image
 
+from fcnseg.build import train
 from fcnseg.cli import main
+from fcnseg.cli.progress import Progress
 from fcnseg.config import TrainConfig, load_config
+from fcnseg.engine.events import Downloading, Event
+from fcnseg.errors import WeightsError
 
 SMALL = [
     *("--data", "shapes", "--image-size", "48x48", "--train-length", "5", "--val-length", "2"),
@@ -88,6 +93,7 @@ def test_eval_prints_json_and_tables(trained: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "frequency-weighted IU" in out
     assert "background" in out
+    assert "images scored: 2 (shapes/val)" in out
 
 
 def write_pairs(folder: Path, count: int = 3, value: int = 1) -> list[str]:
@@ -113,6 +119,101 @@ def test_eval_refuses_data_with_other_classes(
     assert "folder: has 2 classes" in error
     assert "was trained on" in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def cats(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A checkpoint trained on 7 pairs with the fraction 0.3 and seed 5, and their flags."""
+    folder = tmp_path_factory.mktemp("cats")
+    pairs = [*write_pairs(folder, 7), "--classes", "background,cat"]
+    words = ["train", *pairs, *NETWORK, "--epochs", "1", "--crop-size", "32", "--workers", "0"]
+    words += ["--val-fraction", "0.3", "--seed", "5", "--run", str(folder / "run")]
+    assert main(words) == 0
+    return folder / "run" / "best.safetensors", pairs
+
+
+def evaluated(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[dict, str]:
+    capsys.readouterr()
+    assert main(["eval", *words, "--workers", "0", "--json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def test_eval_refuses_classes_in_another_order(
+    cats: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, pairs = cats
+    words = ["eval", "--checkpoint", str(checkpoint), *pairs[:-1], "cat,background"]
+    assert main(words) == 3
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].endswith(
+        f"has 2 classes (cat, background), {checkpoint} was trained on 2 (background, cat); "
+        "class 0 is 'cat', not 'background'; give the classes of training in the same order"
+    )
+
+
+def test_eval_scores_the_pairs_that_training_held_out(
+    cats: tuple[Path, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    checkpoint, pairs = cats
+    words = ["--checkpoint", str(checkpoint), *pairs]
+    metrics = json.loads((checkpoint.parent / "metrics.json").read_text())
+
+    scores, err = evaluated(words, capsys)
+    assert (scores["images"], scores["data"]) == (2, "folder/val")
+    assert "scoring the 2 pairs that training held out" in err
+    assert scores["mean_iu"] == metrics["mean_iu"]
+    assert scores["class_iu"] == metrics["class_iu"]
+
+    monkeypatch.chdir(checkpoint.parent.parent)  # the same folders in other words
+    same = ["--data", "folder", "--images", "./images", "--masks", "run/../masks"]
+    same += ["--classes", "background,cat", "--checkpoint", str(checkpoint)]
+    assert evaluated(same, capsys)[0]["class_iu"] == metrics["class_iu"]
+    same_part, err = evaluated([*words, "--val-fraction", "0.3", "--seed", "5"], capsys)
+    assert same_part["class_iu"] == metrics["class_iu"]
+    assert "warning" not in err
+
+    for other, count in ((["--seed", "6"], 2), (["--val-fraction", "0.5"], 4)):
+        scores, err = evaluated([*words, *other], capsys)
+        assert scores["images"] == count
+        assert f"warning: training held out other pairs: among the {count} scored are" in err
+
+    elsewhere = [*write_pairs(tmp_path, 3), "--classes", "background,cat"]
+    scores, err = evaluated(["--checkpoint", str(checkpoint), *elsewhere], capsys)
+    assert scores["images"] == 3
+    assert "scoring all 3 pairs" in err
+
+
+def test_eval_warns_where_pairs_were_added_since_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [*write_pairs(tmp_path, 4), "--classes", "background,cat"]
+    words = ["train", *pairs, *NETWORK, "--epochs", "1", "--crop-size", "32", "--workers", "0"]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "new.png").write_bytes((tmp_path / kind / "0.png").read_bytes())
+    words = ["--checkpoint", str(tmp_path / "run/best.safetensors"), *pairs]
+    _, err = evaluated(words, capsys)
+    assert "warning: the folders hold 5 pairs, and 4 when training held some out" in err
+    assert "that training held out" not in err
+
+
+def test_eval_takes_the_validation_folders_of_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = [*write_pairs(tmp_path / "a", 3), "--classes", "background,cat"]
+    held_out = write_pairs(tmp_path / "b", 2)
+    words = ["train", *pairs, *NETWORK, "--epochs", "1", "--crop-size", "32", "--workers", "0"]
+    words += ["--val-images", held_out[3], "--val-masks", held_out[5]]
+    assert main([*words, "--run", str(tmp_path / "run")]) == 0
+    words = ["--checkpoint", str(tmp_path / "run/best.safetensors"), *pairs]
+    scores, err = evaluated(words, capsys)
+    assert (scores["images"], "2 pairs that training held out" in err) == (2, True)
+    scores, err = evaluated([*words, "--val-fraction", "0.5"], capsys)
+    assert (scores["images"], "warning: training held out other" in err) == (2, True)
 
 
 def test_eval_refuses_a_damaged_checkpoint(
@@ -156,6 +257,30 @@ def test_check_passes_good_data_and_lists_every_fault(
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is False
     assert report["sets"][0]["errors"] >= 3
+
+
+def test_large_images_are_refused_by_every_command_that_reads_data(
+    cats: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, pairs = cats
+    limit = ["--max-pixels", "599", "--workers", "0"]
+    words = [*NETWORK, "--epochs", "1", "--run", str(tmp_path / "run")]
+    assert main(["check", *pairs, *limit[:2]]) == 3
+    assert "more than the limit of 599; raise --max-pixels" in capsys.readouterr().out
+    for command in (["train", *words], ["eval", "--checkpoint", str(checkpoint)]):
+        assert main([*command, *pairs, *limit]) == 3
+        assert "more than the limit of 599; raise --max-pixels" in capsys.readouterr().err
+    assert main(["check", *pairs, "--max-pixels", "600"]) == 0
+
+
+def test_the_papers_padding_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--backbone", "resnet18", "--padding", "paper", "--run", str(tmp_path / "run")]
+    assert main(["train", *SMALL, *words]) == 2
+    error = capsys.readouterr().err
+    assert "error: --padding paper: defined for VGG and AlexNet, not for resnet18" in error
+    assert not (tmp_path / "run").exists()
 
 
 def test_check_finds_the_same_image_in_both_parts(
@@ -222,6 +347,27 @@ def test_vgg16_without_weights_says_what_is_missing(
     assert not Path("runs").exists()
 
 
+def test_the_observer_of_a_training_hears_of_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fetch(*_: object, progress: Callable[[int, int | None], None]) -> Path:
+        progress(3_000_000, 46_800_000)
+        progress(4_000_000, None)
+        raise WeightsError("the server has gone")
+
+    monkeypatch.setattr("fcnseg.weights.download.fetch", fetch)
+    config = TrainConfig(data="shapes", backbone="resnet18", run=str(tmp_path / "run"))
+    events: list[Event] = []
+    with pytest.raises(WeightsError, match="gone"):
+        train(config, events.append)
+    assert events == [Downloading(3_000_000, 46_800_000), Downloading(4_000_000, None)]
+    with Progress(seconds_between_lines=0) as progress:
+        for event in events:
+            progress(event)
+    lines = ["downloading weights: 3 of 47 MB", "downloading weights: 4 MB"]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
 def test_vgg16_trains_from_nothing_on_shapes(
     no_network: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,3 +377,36 @@ def test_vgg16_trains_from_nothing_on_shapes(
     assert Path("vgg/best.safetensors").is_file()
     assert main(["eval", "--checkpoint", "vgg/best.safetensors", *SMALL]) == 0
     assert "mean IU" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_what_is_kept(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fcnseg.build.train", interrupted)
+    assert main(["train", *SMALL, *NETWORK, "--run", str(trained), "--overwrite"]) == 130
+    err = capsys.readouterr().err
+    assert f"interrupted; {trained} keeps every finished epoch; continue with" in err
+    assert f"`fcnseg train --run {trained} --resume`" in err
+    assert main(["train", *SMALL, *NETWORK, "--run", f"{trained}-new"]) == 130
+    assert "no epoch was finished; start again" in capsys.readouterr().err
+
+
+def test_a_run_without_a_finished_epoch_is_not_offered_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("config.yaml", "log.jsonl"):
+        (tmp_path / name).write_text("")
+    assert main(["train", *SMALL, *NETWORK, "--run", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "give --overwrite to replace it (no epoch was finished there)" in err
+    (tmp_path / "log.jsonl").unlink()
+    assert main(["train", *SMALL, *NETWORK, "--run", str(tmp_path)]) == 2
+    assert "give another --run: it is not a run folder" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_checkpoint(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--checkpoint", str(trained), *SMALL]) == 4
+    assert f"{trained}: is a folder; give the best.safetensors in it" in capsys.readouterr().err

@@ -1,7 +1,11 @@
 """The frame around the commands: help, exit codes, one line for each error."""
 
+import ast
+import re
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 
 import fcnseg.cli as cli
 from fcnseg.cli.faults import exit_code_and_line
+from fcnseg.cli.parser import parser_of
 from fcnseg.errors import (
     DataError,
     EnvironmentFault,
@@ -83,6 +88,22 @@ def test_usage_errors_are_one_line_and_exit_2(
     assert error.count("\n") == 1
 
 
+def flags_of(name: str) -> set[str]:
+    parser = parser_of(name, import_module(f"fcnseg.cli.{name}"))
+    return {flag for flag in parser._option_string_actions if flag.startswith("--")}
+
+
+def test_every_flag_that_a_text_names_is_a_flag_of_a_command() -> None:
+    known = {"--version", "--help"}.union(*(flags_of(name) for name in cli.COMMANDS))
+    unknown = []
+    for path in sorted(Path(cli.__file__).parents[1].rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", node.value))
+                unknown += [f"{path}:{node.lineno}: {flag}" for flag in found - known]
+    assert unknown == []
+
+
 class OutOfMemoryError(RuntimeError):
     """Named as torch names its own."""
 
@@ -98,9 +119,9 @@ class OutOfMemoryError(RuntimeError):
         (KeyboardInterrupt(), 130, "error: interrupted"),
         (BrokenPipeError(), 141, ""),
         (OSError(28, "No space left on device", "f"), 5, "error: f: No space left on device"),
-        (OutOfMemoryError("CUDA out of memory. Tried"), 5, "--batch-size or --crop-size"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "lower --batch-size"),
-        (MemoryError(), 5, "lower --batch-size"),
+        (OutOfMemoryError("CUDA out of memory. Tried"), 5, "out of memory (CUDA out of memory);"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "can't allocate memory);"),
+        (MemoryError(), 5, "out of memory (the system has no more)"),
     ],
 )
 def test_every_error_has_its_code_and_line(error: BaseException, code: int, line: str) -> None:
@@ -108,6 +129,22 @@ def test_every_error_has_its_code_and_line(error: BaseException, code: int, line
     assert got_code == code
     assert line in got_line
     assert "\n" not in got_line
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_out_of_memory_names_flags_of_the_command_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: Any) -> None:
+        raise MemoryError
+
+    fake = SimpleNamespace(HELP="x", EXAMPLES="x", add_arguments=lambda p: None, run=fail)
+    known = flags_of(name)
+    monkeypatch.setattr(cli, "_command", lambda name: fake)
+    assert cli.main([name]) == 5
+    named = set(re.findall(r"--[a-z-]+", capsys.readouterr().err))
+    assert named <= known
+    assert bool(named) == (name in ("train", "eval", "heatmap", "predict"))
 
 
 def test_bugs_are_not_hidden() -> None:

@@ -57,7 +57,7 @@ def test_heatmap_of_named_classes_in_json(
     assert main([*words, "--size", "native"]) == 0
     (result,) = json.loads(capsys.readouterr().out)
     assert [c["name"] for c in result["classes"]] == ["tabby", "espresso"]
-    assert result["classes"][0]["score"] > result["classes"][1]["score"]
+    assert result["classes"][0]["probability"] > result["classes"][1]["probability"]
     assert all(Path(file).is_file() for file in result["written"])
 
 
@@ -73,12 +73,24 @@ def test_heatmap_of_a_trained_network(cat: Path, tmp_path: Path, checkpoint: Pat
     ("words", "code", "message"),
     [
         (["--classes", "Egyptn cat"], 2, "did you mean 'Egyptian cat'"),
-        (["--top", "0"], 2, "--top: expected a number of classes from 1 up"),
+        (["--top", "0"], 2, "--top: expected 1 to 30 classes, got 0"),
+        (["--classes", "a"], 2, "classes have this in their names ("),
+        (["--classes", ""], 2, "--classes '': no class has this in its name"),
+        (["--weights", "none"], 2, "--weights none: a classifier without weights sees nothing"),
+        (
+            ["--checkpoint", "x", "--backbone", "vgg16"],
+            2,
+            "--backbone: the network of",
+        ),
         (["--size", "big"], 2, "--size big: expected a number of pixels from 32 up, or native"),
         (["--backbone", "resnet19"], 2, "--backbone resnet19: unknown; did you mean"),
         (["--weights", "nothing.pth"], 4, "nothing.pth: there is no such file"),
         (["--checkpoint", "nothing.safetensors"], 4, "nothing.safetensors: no such file"),
-        (["--checkpoint", "x", "--size", "99"], 2, "--size: a network of fcnseg train sees"),
+        (
+            ["--checkpoint", "x", "--size", "99"],
+            2,
+            "--size: the network of",
+        ),
     ],
 )
 def test_heatmap_refusals_are_one_line(
@@ -131,13 +143,51 @@ def test_bad_files_are_passed_over_and_said(
     printed = capsys.readouterr()
     assert [Path(r["image"]).name for r in json.loads(printed.out)] == ["a.jpg", "c.jpg"]
     assert f"error: {folder / 'b.jpg'}: " in printed.err
-    assert "1 of 3 images could not be read" in printed.err
+    assert "1 of 3 images were passed over" in printed.err
     assert sorted(p.name for p in out.iterdir()) == [
         "a.overlay.jpg", "a.png", "c.overlay.jpg", "c.png",
     ]  # fmt: skip
     (folder / "a.png").write_bytes(cat.read_bytes())
     assert main(words) == 2
     assert "their results would have one name" in capsys.readouterr().err
+
+
+def test_photographs_are_never_replaced(
+    cat: Path, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(cat) as image:
+        image.save(folder / "cat.png")
+    before = (folder / "cat.png").read_bytes()
+    words = ["predict", str(folder), "--checkpoint", str(checkpoint), "--out", str(folder)]
+    assert main(words) == 2
+    assert "cat.png is one of the photographs and would be replaced" in capsys.readouterr().err
+    assert (folder / "cat.png").read_bytes() == before
+    assert [p.name for p in folder.iterdir()] == ["cat.png"]
+
+
+def test_pictures_of_ours_in_a_folder_are_no_photographs(
+    cat: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cat.parent / "photos"
+    folder.mkdir()
+    (folder / "cat.jpg").write_bytes(cat.read_bytes())
+    for _ in range(2):
+        assert main(["heatmap", str(folder), "--top", "1", "--out", str(folder)]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == ["cat.heatmap.png", "cat.jpg", "cat.npz"]
+
+
+def test_a_long_strip_and_a_huge_image_are_passed_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (8000, 8)).save(tmp_path / "strip.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "large.png")
+    assert main(["heatmap", str(tmp_path), "--max-pixels", "100", "--out", str(tmp_path)]) == 3
+    assert "raise --max-pixels" in capsys.readouterr().err
+    assert main(["heatmap", str(tmp_path / "strip.png"), "--out", str(tmp_path)]) == 3
+    err = capsys.readouterr().err
+    assert "strip.png: 8000x8 px would be scaled to 256 by 256000" in err
 
 
 def test_demo_runs_through(
@@ -164,6 +214,10 @@ def test_demo_runs_through(
         "predictions/shapes-0.overlay.jpg", "predictions/shapes-0.heatmap.png",
     ):  # fmt: skip
         assert (out / name).is_file(), name
+    before = (out / "shapes/best.safetensors").read_bytes()
+    assert main(["demo", "--out", str(out)]) == 2
+    assert "holds a demo already; give --overwrite" in capsys.readouterr().err
+    assert (out / "shapes/best.safetensors").read_bytes() == before
 
 
 @pytest.mark.slow

@@ -55,7 +55,9 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         CamVid(tmp_path, "val")
     with pytest.raises(DataError, match=r"--data-root: .*none was given"):
         CamVid(None, "val")
-    with pytest.raises(UsageError, match="--split: expected one of train, val, test, got 'vall'"):
+    with pytest.raises(
+        UsageError, match="CamVid split: expected one of train, val, test, got 'vall'"
+    ):
         CamVid(tmp_path, "vall")
 
 

@@ -83,6 +83,56 @@ def test_coloured_mask_without_colours_given(tmp_path: Path) -> None:
         read(tmp_path / "m.png", image, "auto", palette=None)
 
 
+def with_table(values: np.ndarray, table: dict[int, Colour]) -> Image.Image:
+    image = Image.fromarray(values, "P")
+    colours = np.full((256, 3), 77, np.uint8)
+    for index, colour in table.items():
+        colours[index] = colour
+    image.putpalette(colours.tobytes())
+    return image
+
+
+def test_a_table_in_another_order_is_read_by_its_colours(tmp_path: Path) -> None:
+    ids = labels()
+    order = {0: 2, 1: 9, 2: 0, 3: 200, VOID: 7}
+    stored = np.vectorize(order.__getitem__)(ids).astype(np.uint8)
+    table = {order[i]: colour for i, colour in [*enumerate(COLOURS), (VOID, VOID_COLOUR)]}
+    image = with_table(stored, table)
+    assert np.array_equal(read(tmp_path / "m.png", image, "auto"), ids)
+    assert np.array_equal(read(tmp_path / "m.png", image, "rgb"), ids)
+    values = np.array([[0, 1], [2, 3]], np.uint8)
+    permuted = with_table(values, dict(zip(range(4), COLOURS[::-1], strict=True)))
+    assert np.array_equal(read(tmp_path / "p.png", permuted, "auto"), [[3, 2], [1, 0]])
+    assert np.array_equal(read(tmp_path / "p.png", permuted, "palette"), values)
+    assert np.array_equal(read(tmp_path / "p.png", permuted, "auto", palette=None), values)
+
+
+def test_a_table_of_other_colours_is_read_by_its_indices(tmp_path: Path) -> None:
+    ids = labels()
+    image = with_table(ids, {0: (9, 9, 9), 1: (1, 2, 3), 2: (3, 2, 1)})
+    assert np.array_equal(read(tmp_path / "m.png", image, "auto"), ids)
+
+
+def test_index_255_is_void_in_any_colour(tmp_path: Path) -> None:
+    ids = labels()
+    for void in ((255, 255, 255), VOID_COLOUR):
+        image = with_table(ids, {**dict(enumerate(COLOURS)), VOID: void})
+        assert np.array_equal(read(tmp_path / "m.png", image, "auto"), ids)
+    nothing = np.full((2, 3), VOID, np.uint8)
+    assert (read(tmp_path / "n.png", with_table(nothing, {}), "auto") == VOID).all()
+
+
+def test_a_table_with_some_of_the_colours_is_refused(tmp_path: Path) -> None:
+    image = with_table(np.array([[0, 0], [0, 1]], np.uint8), {0: (0, 0, 0), 1: (1, 2, 3)})
+    with pytest.raises(
+        DataError,
+        match=r"m\.png: index 1, first at x=1, y=1, has \(1, 2, 3\), the colour of "
+        r"no class.*--mask-encoding palette .* or rgb",
+    ):
+        read(tmp_path / "m.png", image, "auto")
+    assert read(tmp_path / "m.png", image, "palette").tolist() == [[0, 0], [0, 1]]
+
+
 def test_unknown_colour_has_its_place(tmp_path: Path) -> None:
     rgb = painted(labels())
     rgb[3, 5] = rgb[4, 1] = (1, 2, 3)
@@ -166,7 +216,7 @@ def test_voc_colours_are_the_published_ones() -> None:
         (("a", " "), None, "a name is empty"),
         (("a", "b", "a"), None, "'a' is there more than once"),
         (("a", "b"), ((0, 0, 0),), "expected 2 colours, one a class, got 1"),
-        (("a", "b"), ((0, 0, 0), (0, 0, 256)), r"got \(0, 0, 256\)"),
+        (("a", "b"), ((0, 0, 0), (0, 0, 256)), r"colour 1 is \(0, 0, 256\)"),
         (("a", "b"), ((1, 0, 0), (1, 0, 0)), "same colour"),
     ],
 )

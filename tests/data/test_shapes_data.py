@@ -91,7 +91,7 @@ def test_outlines_equal_a_slow_point_in_polygon_test() -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(UsageError, match="--split: expected one of train, val"):
+    with pytest.raises(UsageError, match="shapes split: expected one of train, val"):
         Shapes("test")
     with pytest.raises(UsageError, match="length of 1 or more"):
         Shapes(length=0)

@@ -104,7 +104,7 @@ def test_faulty_lists(tmp_path: Path) -> None:
         Voc(root, "twice")
     with pytest.raises(DataError, match=r"val\.txt: there is no such list; lists there: empty, tr"):
         Voc(root, "val")
-    with pytest.raises(UsageError, match="--split"):
+    with pytest.raises(UsageError, match=r"VOC split '\.\./train': expected the plain name"):
         Voc(root, "../train")
 
 

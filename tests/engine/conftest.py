@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from fcnseg.config import Size, TrainConfig
 from fcnseg.data.loading import evaluation_loader, training_loader
-from fcnseg.data.sample import Sample
+from fcnseg.data.sample import Sample, Source
 from fcnseg.data.transforms import TrainingTransform
 from fcnseg.engine.events import Observer, silent
-from fcnseg.engine.train import Batches, Result, fit_config, steps_in_epoch
+from fcnseg.engine.train import Batches, Result, enter, fit_config, steps_in_epoch
 from fcnseg.model import ModelInfo
 from fcnseg.preprocessing import Preprocessing
 
@@ -97,12 +97,18 @@ def blocks() -> Callable[..., Blocks]:
 
 @pytest.fixture
 def run_training() -> Callable[..., Result]:
-    """Train a fresh tiny network as ``build.train`` does; ``model`` may be given."""
+    """Train a fresh tiny network as ``build.train`` does; its parts may be given."""
 
-    def run(config: TrainConfig, observer: Observer = silent, model: nn.Module | None = None):
+    def run(
+        config: TrainConfig,
+        observer: Observer = silent,
+        model: nn.Module | None = None,
+        validation: Source | None = None,
+    ) -> Result:
+        folder = enter(config)
         torch.manual_seed(config.seed)
         model = model or TinyNet()
-        training, validation = Blocks(9), Blocks(4, salt=1)
+        training, validation = Blocks(9), validation or Blocks(4, salt=1)
         fill = (127, 127, 127)
         transform = TrainingTransform((24, 32), scale=(0.8, 1.2), fill=fill)
         batches = Batches(
@@ -113,9 +119,8 @@ def run_training() -> Callable[..., Result]:
             steps_in_epoch(len(training), config.batch_size),
         )
         cpu = torch.device("cpu")
-        return fit_config(
-            config, model, batches, training, validation, cpu, torch.float32, observer
-        )
+        sources = training, validation
+        return fit_config(config, folder, model, batches, sources, cpu, torch.float32, observer)
 
     return run
 

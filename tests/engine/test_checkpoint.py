@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fcnseg.build import build_fcn
 from fcnseg.engine.checkpoint import (
     Progress,
     load_fitting,
     load_state,
     load_tensors,
+    read_config,
     read_model,
     save_model,
     save_state,
@@ -35,7 +37,10 @@ def test_round_trip_with_everything_that_use_needs(tiny: Any, tmp_path: Path) ->
     own = tiny.state_dict()
     assert own.keys() == tensors.keys()
     assert all(torch.equal(own[name], tensors[name]) for name in own)
-    assert read_tensors(path)[0]["config"] == {"lr": 0.1}
+    assert read_config(path) == {"lr": 0.1}
+    save_model(tmp_path / "b.safetensors", tiny)
+    assert read_config(tmp_path / "b.safetensors") == {}
+    (tmp_path / "b.safetensors").unlink()
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -90,7 +95,7 @@ def test_foreign_files_are_refused_and_not_executed(tmp_path: Path) -> None:
         (foreign, "not written by fcnseg"),
         (huge, "not a complete safetensors file"),
         (tmp_path / "none", "no such file"),
-        (tmp_path, "no such file"),
+        (tmp_path, "is a folder; give the best.safetensors in it"),
     ):
         with pytest.raises(WeightsError, match=match) as caught:
             read_model(path)
@@ -151,6 +156,40 @@ def test_state_round_trip(kind: str, make_net: Callable[..., Any], tmp_path: Pat
     steps(other, other_optimizer, 3)
     one, two = net.state_dict(), other.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_scale_of_the_loss_comes_back(tiny: Any, tmp_path: Path) -> None:
+    optimizer = build_optimizer("sgd", parameter_groups(tiny.backbone, tiny.head, 1, 1, 0))
+    scaler, fresh = (torch.amp.GradScaler("cpu", init_scale=2.0**n) for n in (5, 16))
+    scaler.scale(torch.ones(1, requires_grad=True).sum())  # it takes its values on first use
+    scaler.update(12.0)
+    path = tmp_path / "state.safetensors"
+    save_state(path, tiny, optimizer, Progress(), scaler)
+    load_state(path, tiny, optimizer, fresh)
+    assert fresh.state_dict() == scaler.state_dict()
+    assert fresh.get_scale() == 12
+
+    save_state(path, tiny, optimizer, Progress(), torch.amp.GradScaler("cpu", enabled=False))
+    load_state(path, tiny, optimizer, fresh)  # fp32 before, fp16 now
+    assert fresh.get_scale() == 12
+
+
+def test_fixed_upsampling_stays_bilinear(tmp_path: Path) -> None:
+    sizes = {"weights": "none", "num_classes": 3}
+    learned = build_fcn("resnet18", "16s", **sizes, upsample="learned")
+    with torch.no_grad():
+        for parameter in learned.head.parameters():
+            parameter.uniform_()
+    save_model(tmp_path / "a.safetensors", learned)
+    fixed = build_fcn("resnet18", "16s", **sizes, upsample="fixed")
+    before = {name: kernel.clone() for name, kernel in fixed.head.named_buffers()}
+    assert len(before) == 2
+    taken, kept = load_fitting(tmp_path / "a.safetensors", fixed)
+    after = fixed.state_dict()
+    assert all(torch.equal(after[f"head.{name}"], kernel) for name, kernel in before.items())
+    assert (taken, kept) == (len(after) - 2, [])
+    learned_too = build_fcn("resnet18", "16s", **sizes, upsample="learned")
+    assert load_fitting(tmp_path / "a.safetensors", learned_too) == (len(after), [])
 
 
 def test_a_state_is_no_model_and_the_reverse(tiny: Any, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from fcnseg.config import TrainConfig
+from fcnseg.data.sample import Sample
 from fcnseg.engine.checkpoint import read_model
-from fcnseg.engine.events import Evaluated, Event, Notice, Started, Stepped
+from fcnseg.engine.events import Evaluated, Evaluating, Event, Notice, Started, Stepped
 from fcnseg.engine.tensors import read_tensors
 from fcnseg.engine.train import check_loss, steps_in_epoch
-from fcnseg.errors import EnvironmentFault, NumericError, UsageError
+from fcnseg.errors import DataError, EnvironmentFault, NumericError, UsageError
 
 Run = Callable[..., Any]
 
@@ -28,6 +29,18 @@ def stop_after(epoch: int) -> Callable[[Event], None]:
     def observer(event: Event) -> None:
         if isinstance(event, Evaluated) and event.epoch == epoch:
             raise Interrupted
+
+    return observer
+
+
+def stop_in_the_evaluation_of(epoch: int) -> Callable[[Event], None]:
+    begun: list[Event] = []
+
+    def observer(event: Event) -> None:
+        if isinstance(event, Evaluating) and event.done == event.total:
+            begun.append(event)
+            if len(begun) == epoch:
+                raise Interrupted
 
     return observer
 
@@ -64,30 +77,90 @@ def test_a_run_learns_and_leaves_everything_behind(config: TrainConfig, run_trai
     assert any(isinstance(e, Notice) and "left out" in e.text for e in events)
 
 
-def test_two_and_two_epochs_equal_four_to_the_byte(
-    config: TrainConfig, run_training: Run, tmp_path: Path
-) -> None:
-    config = replace(config, epochs=4)
-    whole = replace(config, run=str(tmp_path / "whole"))
-    run_training(whole)
-    with pytest.raises(Interrupted):
-        run_training(config, stop_after(2))
-    torch.manual_seed(12345)  # what a new process has is not what the old one had
-    torch.rand(7)
-    run_training(replace(config, resume=True))
-
-    one, two = contents(tmp_path / "whole"), contents(tmp_path / "run")
+def equal_to_the_byte(whole: Path, resumed: Path) -> None:
+    one, two = contents(whole), contents(resumed)
     assert one.keys() == two.keys()
-    same_name = b"run: " + str(tmp_path / "whole").encode()
     two["config.yaml"] = two["config.yaml"].replace(
-        b"run: " + str(tmp_path / "run").encode(), same_name
+        f"run: {resumed}".encode(), f"run: {whole}".encode()
     )
     different = [name for name in one if one[name] != two[name]]
     # the checkpoint names its run folder
     assert set(different) <= {"best.safetensors"}
-    a, b = read_model(tmp_path / "whole/best.safetensors")[1], None
-    b = read_model(tmp_path / "run/best.safetensors")[1]
+    a = read_model(whole / "best.safetensors")[1]
+    b = read_model(resumed / "best.safetensors")[1]
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def resume_elsewhere(config: TrainConfig, run_training: Run) -> None:
+    torch.manual_seed(12345)  # what a new process has is not what the old one had
+    torch.rand(7)
+    run_training(replace(config, resume=True))
+
+
+@pytest.mark.parametrize("stop", [stop_after, stop_in_the_evaluation_of])
+def test_two_and_two_epochs_equal_four_to_the_byte(
+    config: TrainConfig,
+    run_training: Run,
+    tmp_path: Path,
+    stop: Callable[[int], Callable[[Event], None]],
+) -> None:
+    config = replace(config, epochs=4)
+    run_training(replace(config, run=str(tmp_path / "whole")))
+    with pytest.raises(Interrupted):
+        run_training(config, stop(2))
+    resume_elsewhere(config, run_training)
+    equal_to_the_byte(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_run_that_ends_between_its_log_and_its_state_is_finished_by_resuming(
+    config: TrainConfig,
+    run_training: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epochs: int,
+) -> None:
+    config = replace(config, epochs=epochs)
+    run_training(replace(config, run=str(tmp_path / "whole")))
+
+    def fail(*_: Any) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as broken:
+        broken.setattr("fcnseg.engine.train.RunFolder.write_curves", fail)
+        with pytest.raises(Interrupted):
+            run_training(config)
+    resume_elsewhere(config, run_training)
+    equal_to_the_byte(tmp_path / "whole", tmp_path / "run")
+
+
+def test_void_validation_masks_are_named_and_cost_no_epoch(
+    config: TrainConfig, run_training: Run, blocks: Callable[..., Any], tmp_path: Path
+) -> None:
+    class Void(type(blocks(1))):  # type: ignore[misc]
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            return Sample(sample.image, np.full_like(sample.label, 255), sample.id)
+
+    run_training(replace(config, run=str(tmp_path / "whole")))
+    words = r"^blocks: nothing to score, every pixel of its 4 masks is void \(255\); correct"
+    with pytest.raises(DataError, match=words):
+        run_training(config, validation=Void(4, salt=1))
+    resume_elsewhere(config, run_training)  # with the masks corrected
+    equal_to_the_byte(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("freeze", ["none", "backbone"])
+def test_the_rate_in_the_log_is_that_of_the_backbone(
+    config: TrainConfig, run_training: Run, freeze: str
+) -> None:
+    events: list[Event] = []
+    config = replace(config, freeze=freeze, head_lr_factor=10, warmup=0)
+    result = run_training(config, events.append)
+    rows = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
+    rates = [row["lr"] for row in rows if row["kind"] == "step"]
+    assert rates == pytest.approx([config.lr * (1 - step / 4) ** 0.9 for step in range(4)])
+    assert [event.lr for event in events if isinstance(event, Stepped)] == rates
 
 
 def test_rows_of_an_unfinished_epoch_are_computed_again(

@@ -11,7 +11,7 @@ from torch import fx, nn
 from fcnseg.backbones import LITE0, build_classifier, describe, imagenet_classes
 from fcnseg.convolutionalize import convolutionalize
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.inference.heatmap import ClassMaps, classifier_maps
+from fcnseg.inference.heatmap import classifier_maps, find_classes
 from fcnseg.preprocessing import Preprocessing
 from fcnseg.trace import trace
 
@@ -117,20 +117,16 @@ def test_maps_lie_where_the_patches_are_whatever_the_scaling(short_side: int) ->
     assert bright[:60].max() < 0.01
 
 
-def maps_of(*names: str) -> ClassMaps:
-    score = np.zeros((len(names), 1, 1), np.float32)
-    ranks = np.linspace(0, 1, len(names), dtype=np.float32)
-    return ClassMaps(score, names, (1.0, 1.0), (0.0, 0.0), ranks)
-
-
-def test_classes_are_found_by_any_part_of_their_names() -> None:
-    maps = maps_of("tabby", "tiger cat", "Egyptian cat", "cat")
-    assert maps.find(["EGYPT"]) == [2]
-    assert maps.find(["cat"]) == [3]  # the whole name wins
-    assert maps.find(["at", " tabby "]) == [1, 2, 3, 0]
-    assert maps.top(2) == [3, 2]
+def test_classes_are_found_by_their_names() -> None:
+    classes = ("tabby", "tiger cat", "Egyptian cat", "cat", "catamaran", "oystercatcher")
+    assert find_classes(classes, ["EGYPT"]) == [2]
+    assert find_classes(classes, ["cat"]) == [3]  # the whole name wins
+    assert find_classes(classes[:3] + classes[4:], ["cat"]) == [1, 2]  # then whole words
+    assert find_classes(classes, ["catch", " tabby "]) == [5, 0]
     with pytest.raises(UsageError, match=r"'tabbi': no class has this.*did you mean 'tabby'"):
-        maps.find(["tabbi"])
+        find_classes(classes, ["tabbi"])
+    with pytest.raises(UsageError, match="'': no class has this"):
+        find_classes(classes, [""])
 
 
 def test_scores_that_are_not_finite_are_refused(net: fx.GraphModule) -> None:
@@ -143,8 +139,20 @@ def test_scores_that_are_not_finite_are_refused(net: fx.GraphModule) -> None:
         classifier_maps(net, PREPROCESSING, imagenet_classes(), np.zeros((40, 40), np.uint8))
 
 
-def test_an_image_too_small_for_the_classifier_is_refused() -> None:
-    net = convolutionalize(build_classifier("alexnet"))
-    image = np.zeros((100, 100, 3), np.uint8)
-    with pytest.raises(UsageError, match="cannot take an image of 64x64 px"):
-        classifier_maps(net, PREPROCESSING, imagenet_classes(), image, short_side=64)
+@pytest.mark.parametrize("size", [(1, 1), (20, 31), (150, 40)])
+def test_an_image_smaller_than_the_window_is_extended(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    classifier = build_classifier("alexnet").eval()
+    preprocessing = describe("alexnet").preprocessing
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    maps = classifier_maps(
+        convolutionalize(classifier), preprocessing, imagenet_classes(), image, min(size)
+    )
+    canvas = np.full((max(size[0], 224), max(size[1], 224), 3), preprocessing.fill, np.uint8)
+    canvas[: size[0], : size[1]] = image
+    pixels = torch.from_numpy(canvas).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        expected = classifier(preprocessing(pixels)[:, :, :224, :224])[0].numpy()
+    assert np.allclose(maps.score[:, 0, 0], expected, atol=1e-4)
+    assert maps.stride == (32, 32)
+    assert maps.probabilities([0], size).shape == (1, *size)
