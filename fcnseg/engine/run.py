@@ -21,7 +21,9 @@ from fcnseg.render.comparison import comparison
 from fcnseg.render.curves import training_curves
 from fcnseg.render.files import write_image
 
-_FILES = ("config.yaml", "log.jsonl", "metrics.json", "best.safetensors", "curves.png")
+# The best checkpoint of an older run is not among them: it stays until the first epoch of the
+# new run replaces it, so that a run which fails early costs nothing.
+_CLEARED = ("config.yaml", "log.jsonl", "metrics.json", "curves.png")
 _FOLDERS = ("last", "samples")
 
 
@@ -62,8 +64,8 @@ class RunFolder:
     def create(self, config_yaml: str, resumed: Progress | None = None) -> Log:
         """Make the folder ready and open its log.
 
-        ``resumed`` says where to continue; without it what an older run left is removed. Raises
-        :class:`EnvironmentFault` if the folder cannot be written to.
+        ``resumed`` says where to continue; without it what an older run left is removed, but for
+        its best checkpoint. Raises :class:`EnvironmentFault` if the folder cannot be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -115,7 +117,7 @@ class RunFolder:
         model.train(was_training)
 
     def _clear(self) -> None:
-        for name in _FILES:
+        for name in _CLEARED:
             (self.path / name).unlink(missing_ok=True)
         for name in _FOLDERS:
             if (self.path / name).is_dir():

@@ -225,6 +225,19 @@ def test_overwrite_replaces_a_run_and_nothing_else(
     assert (other / "samples" / "a.png").exists()
 
 
+def test_an_overwriting_run_that_fails_early_keeps_the_old_checkpoint(
+    config: TrainConfig, run_training: Run, tmp_path: Path
+) -> None:
+    run_training(config)
+    best = tmp_path / "run" / "best.safetensors"
+    before = best.read_bytes()
+    with pytest.raises(NumericError):
+        run_training(replace(config, overwrite=True, lr=1e30))
+    assert best.read_bytes() == before
+    run_training(replace(config, overwrite=True, epochs=1, seed=7))
+    assert best.read_bytes() != before
+
+
 def test_resume_with_nothing_there_is_refused(
     config: TrainConfig, run_training: Run, tmp_path: Path
 ) -> None:
