@@ -5,7 +5,7 @@ graph. A row of the catalogue says where the network comes from and which of the
 taps it follows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,18 +15,18 @@ from torch import Tensor, nn
 from torchvision import models
 
 from fcnseg.checks import check_choice, nearest
-from fcnseg.convolutionalize import convolutionalize
+from fcnseg.convolutionalize import rewrite_tail
 from fcnseg.errors import UsageError, WeightsError
 from fcnseg.geometry import Geometry
 from fcnseg.preprocessing import Preprocessing
 from fcnseg.taps import TapRule, extract, find_taps
-from fcnseg.trace import trace, trace_features
+from fcnseg.trace import on_meta, trace, trace_features
+from fcnseg.weights.download import Progress, cache_path, fetch
+from fcnseg.weights.state import load_into, read_state
 
 _CHAINS = ("alexnet", *(f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn")))
 _RESNETS = tuple(f"resnet{n}" for n in (18, 34, 50, 101, 152))
 LITE0 = "efficientnet_lite0"
-
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,6 @@ def imagenet_classes() -> tuple[str, ...]:
 
 def weights_at_hand(name: str) -> str | None:
     """Where the weights of a backbone lie on this machine, None if they would be downloaded."""
-    from fcnseg.weights.download import cache_path
-
     info = describe(name)
     path = _packaged_weights() if info.url is None else cache_path(info.url)
     return str(path) if path is not None and path.is_file() else None
@@ -127,9 +125,6 @@ def build_classifier(
         WeightsError: the weights cannot be had, are damaged or do not fit; the message says where
             to put the file by hand.
     """
-    from fcnseg.weights.download import fetch
-    from fcnseg.weights.state import load_into, read_state
-
     info = describe(name)
     classifier = _build(info)
     if weights == "none":
@@ -214,11 +209,10 @@ class Backbone(nn.Module):
 
 def _smallest(net: nn.Module, coarsest: int, multiple: int) -> int:
     """The least multiple at which the coarsest map has 2x2 cells; found on shapes alone."""
-    tensors = [*net.named_parameters(), *net.named_buffers()]
-    state = {name: tensor.to("meta") for name, tensor in tensors}
+    state, dtype = on_meta(net)
     side = multiple
     while True:
-        image = torch.empty(1, 3, side, side, device="meta", dtype=tensors[0][1].dtype)
+        image = torch.empty(1, 3, side, side, device="meta", dtype=dtype)
         try:
             rows, columns = torch.func.functional_call(net, state, image)[coarsest].shape[2:]
         except (RuntimeError, ValueError):  # too small for a window, or for batch norm to train
@@ -262,8 +256,9 @@ def build_backbone(
     classifier = build_classifier(name, weights, progress)
     native = info.preprocessing.native_size
     graph = trace(classifier)
-    taps = find_taps(graph, trace_features(graph, (native, native)), info.rule)
-    net = convolutionalize(classifier, native)
+    features = trace_features(graph, (native, native))
+    taps = find_taps(graph, features, info.rule)
+    net = rewrite_tail(graph, features)
     kept = _fully_connected(net)
     if kept:
         taps[max(taps)] = kept[-1].all_input_nodes[0].name

@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 
-from fcnseg.backbones import Progress, build_backbone, describe
+from fcnseg.backbones import build_backbone, describe
 from fcnseg.checks import check_choice
 from fcnseg.config import Size, TrainConfig, validate
 from fcnseg.data.loading import evaluation_loader, training_loader
@@ -20,6 +20,7 @@ from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
 from fcnseg.model import FCN, ModelInfo
 from fcnseg.palette import voc_palette
 from fcnseg.sources import build_sources
+from fcnseg.weights.download import Progress
 
 _CROP = Size(480, 480)
 
@@ -94,7 +95,6 @@ def load(path: str | Path) -> FCN:
 
 
 def _assemble(info: ModelInfo, weights: str, progress: Progress | None = None) -> FCN:
-    check_choice("variant", info.variant, list(VARIANTS))
     strides = VARIANTS[info.variant].strides
     backbone = build_backbone(info.backbone, weights, info.padding, strides, progress)
     head = SkipHead(

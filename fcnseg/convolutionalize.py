@@ -12,13 +12,15 @@ the last map that still has a place in the image.
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from fcnseg.checks import check_choice
 from fcnseg.errors import UsageError
+from fcnseg.norms import ChannelNorm, batch_norm
 from fcnseg.proof import Proof
 from fcnseg.trace import Feature, trace, trace_features
 
@@ -33,23 +35,6 @@ class Rewrite:
     before: str
     after: str
     why: str
-
-
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each cell, (N, C, H, W) -> (N, C, H, W)."""
-
-    def __init__(self, norm: nn.LayerNorm) -> None:
-        super().__init__()
-        self.normalized_shape, self.eps = norm.normalized_shape, norm.eps
-        self.weight, self.bias = norm.weight, norm.bias
-
-    def forward(self, map_NCHW: Tensor) -> Tensor:
-        """Normalise each cell by the mean and variance of its channels."""
-        map_NHWC = map_NCHW.movedim(1, -1)
-        normed = nn.functional.layer_norm(
-            map_NHWC, self.normalized_shape, self.weight, self.bias, self.eps
-        )
-        return normed.movedim(-1, 1)
 
 
 def convolutionalize(
@@ -82,10 +67,29 @@ def convolutionalize(
     check_choice("pool", pool, ("none", "window"))
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
     net = trace(copy.deepcopy(classifier))
-    features = trace_features(net, size)
+    return rewrite_tail(net, trace_features(net, size), pool)
+
+
+def rewrite_tail(
+    net: fx.GraphModule, features: Mapping[str, Feature], pool: Pool = "none"
+) -> fx.GraphModule:
+    """The surgery of :func:`convolutionalize` on a traced classifier, in place.
+
+    Args:
+        net: from :func:`fcnseg.trace.trace`; its tail is rewritten.
+        features: its :func:`~fcnseg.trace.trace_features` at the native size.
+        pool: as in :func:`convolutionalize`.
+
+    Returns:
+        ``net``. The nodes before the tail keep their names.
+
+    Raises:
+        UsageError: as in :func:`convolutionalize`.
+    """
+    size = next(iter(features.values())).shape[2:]
     steps = [_Step.of(node, features) for node in tail(net, features)]
     proof = Proof(net, [step.node for step in steps], features)
-    surgery = _Surgery(net, pool, f"{size[0]}x{size[1]} px")
+    surgery = _Surgery(net, pool, f"{_by(size)} px")
     for step in steps:
         surgery.rewrite(step)
     net.graph.lint()
@@ -96,7 +100,7 @@ def convolutionalize(
     return net
 
 
-def tail(net: fx.GraphModule, features: dict[str, Feature]) -> list[fx.Node]:
+def tail(net: fx.GraphModule, features: Mapping[str, Feature]) -> list[fx.Node]:
     """The nodes of a classifier after the last map that has a place in the image, in order.
 
     Squeeze-excite pools too, but its result joins a map again: what matters is whether any map
@@ -158,7 +162,7 @@ class _Step:
     feature: Feature
 
     @staticmethod
-    def of(node: fx.Node, features: dict[str, Feature]) -> "_Step":
+    def of(node: fx.Node, features: Mapping[str, Feature]) -> "_Step":
         inputs = [n for n in node.all_input_nodes if n.op != "get_attr"]
         source, feature = inputs[0], features[node.name]
         for own in node.all_input_nodes:
@@ -210,7 +214,7 @@ class _Surgery:
         elif isinstance(layer, nn.Linear):
             self._linear(step, layer)
         elif isinstance(layer, nn.BatchNorm1d):
-            self._swap(step, layer, _batch_norm(layer), "the same numbers for each cell")
+            self._swap(step, layer, batch_norm(layer), "the same numbers for each cell")
         elif isinstance(layer, nn.LayerNorm) and len(layer.normalized_shape) == 1:
             self._swap(step, layer, ChannelNorm(layer), "over the channels of each cell")
         elif isinstance(layer, (nn.Softmax, nn.LogSoftmax)) and len(before) == 2:
@@ -297,14 +301,6 @@ class _Surgery:
     def _bypass(self, step: _Step, instead: fx.Node) -> None:
         step.node.replace_all_uses_with(instead)
         self.net.graph.erase_node(step.node)
-
-
-def _batch_norm(norm: nn.BatchNorm1d) -> nn.BatchNorm2d:
-    new = nn.BatchNorm2d(norm.num_features, norm.eps, norm.momentum, norm.affine)
-    new.weight, new.bias = norm.weight, norm.bias
-    new.running_mean, new.running_var = norm.running_mean, norm.running_var
-    new.num_batches_tracked = norm.num_batches_tracked
-    return new
 
 
 def _by(extent: tuple[int, ...]) -> str:

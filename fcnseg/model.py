@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fcnseg.backbones import Backbone
+from fcnseg.checks import check_choice
 from fcnseg.devices import autocast
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.heads import Padding, SkipHead, UpsampleMode
+from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
 from fcnseg.preprocessing import Preprocessing
 
 
@@ -51,12 +52,13 @@ class ModelInfo:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            UsageError: a key is missing or unknown.
+            UsageError: a key is missing or unknown, or the variant is.
         """
         known = {f.name for f in fields(cls)}
         if set(values) != known:
             wrong = sorted(set(values) ^ known)
             raise UsageError(f"model description: missing or unknown keys {wrong}")
+        check_choice("variant", values["variant"], list(VARIANTS))
         made = dict(values)
         made["classes"] = tuple(values["classes"])
         made["palette"] = tuple(tuple(colour) for colour in values["palette"])

@@ -53,7 +53,7 @@ def find_taps(
 
 def _chain(net: fx.GraphModule, features: Mapping[str, Feature]) -> list[fx.Node]:
     """The maps that every path from the image to the class scores passes through, in order."""
-    outside = set(tail(net, dict(features)))
+    outside = set(tail(net, features))
     order = [n for n in net.graph.nodes if n.name in features and n not in outside]
     place = {node: i for i, node in enumerate(order)}
     reach = -1  # the farthest node that an edge from before this one leads to

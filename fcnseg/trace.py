@@ -127,6 +127,13 @@ def _restore_dropout(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
+def on_meta(net: nn.Module) -> tuple[dict[str, Tensor], torch.dtype]:
+    """The state of a network as shapes alone, by name, and the type that its images have."""
+    tensors = [*net.named_parameters(), *net.named_buffers()]
+    dtype = next((t.dtype for _, t in tensors if t.is_floating_point()), torch.float32)
+    return {name: tensor.to("meta") for name, tensor in tensors}, dtype
+
+
 def trace_features(
     net: fx.GraphModule, input_size: tuple[int, int], channels: int | None = None
 ) -> dict[str, Feature]:
@@ -146,17 +153,16 @@ def trace_features(
     """
     height, width = input_size
     recorder = _Recorder(net)
-    tensors = [*net.named_parameters(), *net.named_buffers()]
-    state = {f"net.{name}": tensor.to("meta") for name, tensor in tensors}
+    state, dtype = on_meta(net)
     # Under inference mode compound operations (a linear layer) arrive whole.
     try:
         with evaluating(net), torch.inference_mode(), torch.device("meta"):
-            dtype = next((t.dtype for _, t in tensors if t.is_floating_point()), torch.float32)
             depth = channels or _first_channels(net)
             image = torch.empty(1, depth, height, width, dtype=dtype)
             start = Geometry(Axis(height, 1, 0, 0), Axis(width, 1, 0, 0))
             recorder.follow.mark(image, Place(start))
-            torch.func.functional_call(recorder, state, image)
+            recorded = {f"net.{name}": tensor for name, tensor in state.items()}
+            torch.func.functional_call(recorder, recorded, image)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(

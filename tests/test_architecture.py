@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "fcnseg"
 GROUND = {"errors", "checks", "files", "palette"}
 LEAVES = {"data", "losses", "metrics", "render", "weights"}
 GEOMETRY = GROUND | {"geometry", "rules", "trace"}
-SURGERY = GEOMETRY | {"proof", "convolutionalize", "taps", "upsample"}
+SURGERY = GEOMETRY | {"norms", "proof", "convolutionalize", "taps", "upsample"}
 PARTS = SURGERY | {"heads", "backbones", "preprocessing", "weights"}
 MODEL = PARTS | {"model", "devices"}
 MAY = {
@@ -34,8 +34,9 @@ MAY = {
     "geometry": GROUND,
     "rules": GROUND | {"geometry"},
     "trace": GEOMETRY,
+    "norms": set(),
     "proof": GEOMETRY,
-    "convolutionalize": GEOMETRY | {"proof"},
+    "convolutionalize": GEOMETRY | {"norms", "proof"},
     "taps": GEOMETRY | {"convolutionalize"},
     "upsample": GEOMETRY,
     "heads": SURGERY,

@@ -192,7 +192,7 @@ def test_tails_that_mean_something_else_on_maps_are_refused(
 def test_what_no_rule_thought_of_is_found_by_running_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that is wrong on purpose: batch norm without its numbers."""
     monkeypatch.setattr(
-        "fcnseg.convolutionalize._batch_norm", lambda norm: nn.BatchNorm2d(norm.num_features)
+        "fcnseg.convolutionalize.batch_norm", lambda norm: nn.BatchNorm2d(norm.num_features)
     )
     with pytest.raises(UsageError, match="Owned: its tail cannot be written as convolutions"):
         convolutionalize(randomise(Owned()), (16, 20))

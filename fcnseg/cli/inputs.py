@@ -47,14 +47,14 @@ def photographs(names: Sequence[str]) -> list[Path]:
 
 
 def add_max_pixels(parser: Any) -> None:
-    """The flag for images that are larger than one would expect."""
-    parser.add_argument(
-        "--max-pixels",
-        type=int,
-        metavar="N",
-        default=250_000_000,
-        help="refuse images whose header claims more pixels (default 250000000)",
-    )
+    """The setting of that name as a flag of commands that read photographs alone."""
+    from dataclasses import fields
+
+    from fcnseg.config import DataConfig
+
+    (setting,) = (item for item in fields(DataConfig) if item.name == "max_pixels")
+    text = f"{setting.metadata['help']} (default {setting.default})"
+    parser.add_argument("--max-pixels", type=int, metavar="N", default=setting.default, help=text)
 
 
 def output_folder(name: str, paths: Sequence[Path], endings: Sequence[str]) -> Path:

@@ -81,8 +81,10 @@ def run(args: Any) -> None:
 
 def _kept(config: TrainConfig) -> str:
     """What an interrupted run leaves, and how to go on."""
+    from fcnseg.engine.run import RunFolder
+
     folder = config.run_folder
-    if not (folder / "last" / "state.safetensors").is_file():
+    if not RunFolder(folder).state.is_file():
         return f"{folder}: no epoch was finished; start again with --overwrite"
     return (
         f"{folder} keeps every finished epoch; continue with `fcnseg train --run {folder} --resume`"

@@ -355,7 +355,7 @@ def test_the_observer_of_a_training_hears_of_the_download(
         progress(4_000_000, None)
         raise WeightsError("the server has gone")
 
-    monkeypatch.setattr("fcnseg.weights.download.fetch", fetch)
+    monkeypatch.setattr("fcnseg.backbones.fetch", fetch)
     config = TrainConfig(data="shapes", backbone="resnet18", run=str(tmp_path / "run"))
     events: list[Event] = []
     with pytest.raises(WeightsError, match="gone"):
