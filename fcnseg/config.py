@@ -65,6 +65,11 @@ class TrainConfig(DataConfig):
         "same", "paper: the padding of 100 and the crops of the paper", choices=("same", "paper")
     )
     upsample: str = setting("learned", "upsampling kernels", choices=("learned", "fixed"))
+    output_stride: int = setting(
+        32,
+        "coarsest stride left in the backbone; beyond it layers are dilated",
+        choices=(8, 16, 32),
+    )
     init_from: str | None = setting(
         None, "checkpoint of fcnseg to take all fitting tensors from, in place of weights"
     )

@@ -21,7 +21,7 @@ from torch import fx, nn
 from fcnseg.checks import check_choice
 from fcnseg.errors import UsageError
 from fcnseg.norms import ChannelNorm, batch_norm
-from fcnseg.proof import Proof
+from fcnseg.proof import Proof, check_larger, refusing
 from fcnseg.trace import Feature, trace, trace_features
 
 Pool = Literal["none", "window"]
@@ -66,8 +66,9 @@ def convolutionalize(
     """
     check_choice("pool", pool, ("none", "window"))
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
-    net = trace(copy.deepcopy(classifier))
-    return rewrite_tail(net, trace_features(net, size), pool)
+    with refusing(classifier):
+        net = trace(copy.deepcopy(classifier), size)
+        return rewrite_tail(net, trace_features(net, size), pool)
 
 
 def rewrite_tail(
@@ -93,9 +94,10 @@ def rewrite_tail(
     for step in steps:
         surgery.rewrite(step)
     net.graph.lint()
-    proof.check(net)
-    net.delete_all_unused_submodules()
     net.recompile()
+    proof.check(net)
+    check_larger(net, size)
+    net.delete_all_unused_submodules()
     net.meta["surgery"] = surgery.done
     return net
 

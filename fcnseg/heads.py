@@ -7,7 +7,7 @@ Which way a coarse map has to be shifted onto a finer one follows from their off
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from fcnseg.errors import UsageError
 from fcnseg.geometry import Geometry
 from fcnseg.upsample import Upsample
 
-UpsampleMode = Literal["learned", "fixed"]
+UpsampleMode = Literal["learned", "fixed", "dense"]
 Padding = Literal["same", "paper"]
 
 
@@ -41,17 +41,20 @@ class SkipHead(nn.Module):
     """Scores, upsampling and fusion of tapped maps.
 
     Args:
-        taps: stride -> geometry of the map that the backbone gives there.
-        channels: stride -> channels of that map.
+        taps: level -> geometry of the map that the backbone gives there. The level is the stride
+            of the map in the classifier, and its own unless the backbone is dilated.
+        channels: level -> channels of that map.
         num_classes: score maps K.
         variant: a key of :data:`VARIANTS`.
         upsample: ``"learned"``: all transposed convolutions train, from bilinear; ``"fixed"``:
-            they stay bilinear.
+            they stay bilinear; ``"dense"``: they train and each class reads all others too, as in
+            imported networks that were trained so.
         padding: ``"same"``: every sum has the size of the finer map, edges continued;
             ``"paper"``: the published arithmetic, sums cropped to where both maps exist.
 
     Attributes:
-        crops: the crop offset of each upsampling by the stride it leads to (1 is the image), as
+        strides: the levels that are scored, coarsest first.
+        crops: the crop offset of each upsampling by the level it leads to (1 is the image), as
             (vertical, horizontal). With ``"paper"``, of the finer map where two are fused.
 
     Raises:
@@ -70,17 +73,18 @@ class SkipHead(nn.Module):
     ) -> None:
         super().__init__()
         check_choice("variant", variant, list(VARIANTS))
-        check_choice("upsample", upsample, ("learned", "fixed"))
+        check_choice("upsample", upsample, get_args(UpsampleMode))
         check_choice("padding", padding, ("same", "paper"))
         chosen = VARIANTS[variant]
-        missing = [stride for stride in chosen.strides if stride not in taps]
-        if missing:
+        # A network that ends at stride 16 (SqueezeNet) has all there is of a 16s or an 8s.
+        levels = tuple(level for level in chosen.strides if level <= max(taps))
+        if not levels or any(level not in taps for level in levels):
             have = ", ".join(map(str, sorted(taps)))
             raise UsageError(
                 f"variant {variant}: needs maps at stride {', '.join(map(str, chosen.strides))}, "
                 f"the backbone has {have}; choose a variant or a backbone that fits"
             )
-        self.strides, self.scales, self.padding = chosen.strides, dict(chosen.scales), padding
+        self.strides, self.scales, self.padding = levels, dict(chosen.scales), padding
         self.score = nn.ModuleDict()
         for stride in self.strides:
             score = nn.Conv2d(channels[stride], num_classes, 1)
@@ -93,7 +97,8 @@ class SkipHead(nn.Module):
         for finer in [*self.strides[1:], 1]:
             target = _Cells.of(taps[finer]) if finer > 1 else _Cells((1.0, 1.0), (0.0, 0.0))
             ratio, shift = place.onto(target)
-            layer = Upsample(num_classes, ratio, shift, learned=upsample == "learned")
+            learned, dense = upsample == "learned", upsample == "dense"
+            layer = Upsample(num_classes, ratio, shift, learned, dense)
             self.upsample[f"to{finer}"] = layer
             place = target
             self.crops[finer] = layer.crop
@@ -116,7 +121,7 @@ class SkipHead(nn.Module):
         """Class scores for the whole image.
 
         Args:
-            features: stride -> (N, C, h, w), as the backbone gives them.
+            features: level -> (N, C, h, w), as the backbone gives them.
             size: (H, W) of the backbone's input in pixels.
 
         Returns:

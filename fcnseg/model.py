@@ -1,19 +1,30 @@
-"""FCN: a backbone and a head; any size in, the same size out."""
+"""FCN: a backbone and a head; any size in, the same size out.
+
+Prediction and evaluation take every network that looks like one from outside, a
+:class:`Segmenter`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fcnseg.backbones import Backbone
-from fcnseg.checks import check_choice
+from fcnseg.checks import check_batch, check_choice
 from fcnseg.devices import autocast
-from fcnseg.errors import NumericError, UsageError
+from fcnseg.errors import DataError, NumericError, UsageError
 from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
-from fcnseg.preprocessing import Preprocessing
+from fcnseg.preprocessing import MOST_SCALED, Preprocessing, resize, scaled_size
+from fcnseg.weights.state import shown
+
+OUTPUT_STRIDES = (8, 16, 32)
+"""Strides that the coarsest map of a backbone may have."""
+
+_Own = TypeVar("_Own")
+_KEYS_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -24,10 +35,11 @@ class ModelInfo:
         backbone: name in the catalogue.
         variant: ``"32s"``, ``"16s"``, ``"8s"`` or ``"8s-atonce"``.
         padding: ``"same"`` or ``"paper"``.
-        upsample: ``"learned"`` or ``"fixed"``.
+        upsample: ``"learned"``, ``"fixed"`` or ``"dense"``.
         classes: K names.
         palette: K colours, 8-bit RGB.
         preprocessing: what the backbone expects.
+        output_stride: coarsest stride in the backbone; layers beyond it are dilated.
     """
 
     backbone: str
@@ -37,11 +49,17 @@ class ModelInfo:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     preprocessing: Preprocessing
+    output_stride: int = 32
 
     @property
     def num_classes(self) -> int:
         """Count of classes K."""
         return len(self.classes)
+
+    @property
+    def short_side(self) -> None:
+        """None: an FCN is scored on photographs as they are."""
+        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, for a checkpoint."""
@@ -52,18 +70,66 @@ class ModelInfo:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            UsageError: a key is missing or unknown, or the variant is.
+            UsageError: a key is missing or unknown, a value is not of its kind, or there are not
+                1 to 255 classes with as many colours.
         """
+        if not isinstance(values, Mapping):
+            raise UsageError(f"model description: expected keys and values, got {_said(values)}")
         known = {f.name for f in fields(cls)}
-        if set(values) != known:
-            wrong = sorted(set(values) ^ known)
-            raise UsageError(f"model description: missing or unknown keys {wrong}")
+        # Models without an output stride are older than the setting.
+        if set(values) | {"output_stride"} != known:
+            wrong = [shown(str(key)) for key in sorted((set(values) ^ known) - {"output_stride"})]
+            raise UsageError(f"model description: missing or unknown keys {wrong[:_KEYS_SHOWN]}")
+        _check_values({"output_stride": 32, **values})
         check_choice("variant", values["variant"], list(VARIANTS))
         made = dict(values)
         made["classes"] = tuple(values["classes"])
         made["palette"] = tuple(tuple(colour) for colour in values["palette"])
         made["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
         return cls(**made)
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    """Raise :class:`UsageError` unless every value of a model's description is of its kind."""
+    classes, palette = values["classes"], values["palette"]
+    stride = values["output_stride"]
+    faults = {
+        key: "a short name"
+        for key in ("backbone", "variant", "padding", "upsample")
+        if not isinstance(values[key], str) or shown(values[key]) != values[key]
+    }
+    if type(stride) is not int or stride not in OUTPUT_STRIDES:
+        faults["output_stride"] = "8, 16 or 32"
+    if not _is_list(classes) or not all(isinstance(name, str) for name in classes):
+        faults["classes"] = "a list of names"
+    if not _is_list(palette) or not all(map(_is_colour, palette)):
+        faults["palette"] = "a list of colours, each of three whole numbers from 0 to 255"
+    if not isinstance(values["preprocessing"], Mapping):
+        faults["preprocessing"] = "keys and values"
+    if faults:
+        key, expected = next(iter(faults.items()))
+        raise UsageError(f"model description: {key}: expected {expected}, got {_said(values[key])}")
+    if not 1 <= len(classes) == len(palette) <= 255:
+        raise UsageError(
+            "model description: expected 1 to 255 classes and a colour for each, got "
+            f"{len(classes)} and {len(palette)}"
+        )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _is_colour(value: Any) -> bool:
+    return (
+        _is_list(value) and len(value) == 3 and all(type(c) is int and 0 <= c < 256 for c in value)
+    )
+
+
+def _said(value: Any) -> str:
+    """A value out of an untrusted file, fit for a message."""
+    plain = value is None or isinstance(value, (str, int, float))
+    return shown(repr(value)) if plain else f"a {type(value).__name__}"
 
 
 class FCN(nn.Module):
@@ -95,23 +161,56 @@ class FCN(nn.Module):
         Raises:
             UsageError: not (N, 3, H, W).
         """
-        if image_N3HW.dim() != 4 or image_N3HW.shape[1] != 3 or 0 in image_N3HW.shape:
-            raise UsageError(f"FCN: expected an (N, 3, H, W) batch, got {tuple(image_N3HW.shape)}")
+        check_batch("FCN", image_N3HW)
         height, width = image_N3HW.shape[2:]
         size = (height, width)
         if self.head.padding == "same":
-            size = (self._extended(height), self._extended(width))
+            size = (self.extended(height), self.extended(width))
             if size != (height, width):
                 image_N3HW = F.pad(image_N3HW, (0, size[1] - width, 0, size[0] - height))
         score_NKHW = self.head(self.backbone(image_N3HW), size)
         return score_NKHW[:, :, :height, :width]
 
-    def _extended(self, side: int) -> int:
+    def extended(self, side: int) -> int:
+        """What a side of an image, in pixels, is extended to with the padding ``"same"``."""
         multiple = self.backbone.multiple
         return max(-(-side // multiple) * multiple, self.backbone.smallest)
 
 
-def to_input(model: FCN, images_N3HW: Tensor, device: torch.device) -> Tensor:
+class SegmenterInfo(Protocol):
+    """What prediction needs to know of a network; see :class:`ModelInfo`."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+    @property
+    def short_side(self) -> int | None:
+        """Pixels that the short side of a photograph is scaled to first; None: not scaled."""
+        ...
+
+
+class Segmenter(Protocol):
+    """A module, preprocessed (N, 3, H, W) -> (N, K, H, W) scores, that says what it scores.
+
+    An :class:`FCN` is one, and so is what :func:`fcnseg.segmenters.load_segmenter` gives.
+    """
+
+    training: bool
+
+    @property
+    def info(self) -> SegmenterInfo: ...
+    def __call__(self, image_N3HW: Tensor, /) -> Tensor: ...
+    def train(self: _Own, mode: bool = True) -> _Own: ...
+    def eval(self: _Own) -> _Own: ...
+    def to(self: _Own, *args: Any, **kwargs: Any) -> _Own: ...
+
+
+def to_input(model: Segmenter, images_N3HW: Tensor, device: torch.device) -> Tensor:
     """8-bit RGB images, (N, 3, H, W), to what ``model`` takes: on ``device``, channels last."""
     pixels_N3HW = model.info.preprocessing(images_N3HW.to(device, non_blocking=True))
     return pixels_N3HW.contiguous(memory_format=torch.channels_last)
@@ -119,9 +218,12 @@ def to_input(model: FCN, images_N3HW: Tensor, device: torch.device) -> Tensor:
 
 @torch.inference_mode()
 def score_images(
-    model: FCN, images_N3HW: Tensor, device: torch.device, precision: torch.dtype, what: str
+    model: Segmenter, images_N3HW: Tensor, device: torch.device, precision: torch.dtype, what: str
 ) -> Tensor:
     """Scores of 8-bit images, computed on ``device``, where the model, in evaluation mode, is.
+
+    Where the model wants another size, the images are scaled to it, and the scores are brought
+    back: bilinear, so that each pixel has the score of its own place.
 
     Args:
         model: the network.
@@ -134,10 +236,21 @@ def score_images(
         (N, K, H, W) scores on ``device``.
 
     Raises:
+        DataError: images so long that they cannot be scaled to the model's size.
         NumericError: scores that are not finite; labels made from them would mean nothing.
     """
+    height, width = images_N3HW.shape[2:]
+    if model.info.short_side is not None:
+        size = scaled_size((height, width), model.info.short_side)
+        if size[0] * size[1] > MOST_SCALED:
+            raise DataError(
+                f"{what}: {width}x{height} px would be scaled to {size[1]}x{size[0]}; crop it"
+            )
+        images_N3HW = resize(images_N3HW, size)
     with autocast(device, precision):
-        score_NKHW: Tensor = model(to_input(model, images_N3HW, device))
+        score_NKHW = model(to_input(model, images_N3HW, device))
+    if score_NKHW.shape[2:] != (height, width):
+        score_NKHW = F.interpolate(score_NKHW.float(), (height, width), mode="bilinear")
     if not bool(torch.isfinite(score_NKHW).all()):
         raise NumericError(
             f"{what}: the network's scores are not finite; use an earlier checkpoint or "

@@ -1,14 +1,50 @@
 """What a network expects of its input, carried with it from the catalogue to the checkpoint."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from fcnseg.checks import check_choice
 from fcnseg.errors import UsageError
+
+MOST_SCALED = 50_000_000
+"""Pixels to which an image may be scaled: a long strip becomes very long."""
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+def resize(
+    image_NCHW: Tensor, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> Tensor:
+    """Scale images with antialiasing, as torchvision's networks were tested.
+
+    Args:
+        image_NCHW: (N, C, H, W) uint8.
+        size: (height, width) in pixels.
+        interpolation: ``"bilinear"`` or ``"bicubic"``.
+
+    Returns:
+        (N, C, height, width) uint8, rounded; the images themselves where they have the size.
+    """
+    if size == tuple(image_NCHW.shape[2:]):
+        return image_NCHW
+    scaled = F.interpolate(image_NCHW.float(), size, mode=interpolation, antialias=True)
+    return scaled.round().clamp(0, 255).to(torch.uint8)
+
+
+def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """The (height, width) of an image of ``size`` once its short side is ``short_side`` pixels.
+
+    The long side is rounded down, as torchvision and timm do it.
+    """
+    short, long = min(size), max(size)
+    scaled = short_side * long // short
+    return (short_side, scaled) if size[0] <= size[1] else (scaled, short_side)
 
 
 @dataclass(frozen=True)
@@ -22,6 +58,7 @@ class Preprocessing:
         order: ``"RGB"`` or ``"BGR"``.
         native_size: side in pixels of the square crop the classifier was trained at.
         test_resize: length in pixels that the short side is scaled to before that crop.
+        interpolation: how the classifier's authors scaled images in that test.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -30,6 +67,7 @@ class Preprocessing:
     order: Literal["RGB", "BGR"] = "RGB"
     native_size: int = 224
     test_resize: int = 256
+    interpolation: Interpolation = "bilinear"
 
     def __call__(self, image_N3HW: Tensor) -> Tensor:
         """Normalise images on the device they are on.
@@ -74,7 +112,27 @@ class Preprocessing:
         if set(values) - known:
             raise UsageError(f"preprocessing: unknown keys {sorted(set(values) - known)}")
         check_choice("preprocessing order", values.get("order", "RGB"), ("RGB", "BGR"))
+        known_ways = get_args(Interpolation)
+        check_choice(
+            "preprocessing interpolation", values.get("interpolation", "bilinear"), known_ways
+        )
         made: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
+        for name in ("mean", "std", "scale", "native_size", "test_resize"):
+            _check_numbers(name, made.get(name, getattr(cls, name)))
         return cls(**made)
+
+
+def _check_numbers(name: str, value: Any) -> None:
+    """Refuse what a damaged or foreign description may hold in place of its numbers."""
+    triple, whole = name in ("mean", "std"), name in ("native_size", "test_resize")
+    numbers = value if triple and isinstance(value, tuple) else (value,)
+    kinds = (int,) if whole else (int, float)
+    right = len(numbers) == (3 if triple else 1) and all(
+        type(n) in kinds and math.isfinite(n) and (n > 0 or name == "mean") for n in numbers
+    )
+    if not right:
+        expected = "three numbers" if triple else "a whole number" if whole else "a number"
+        above = "" if name == "mean" else " above 0"
+        raise UsageError(f"preprocessing {name}: expected {expected}{above}, got {value!r:.60}")

@@ -1,16 +1,18 @@
 """The rewritten tail of a classifier is run once beside the classifier's own.
 
 Rewriting follows rules, and somebody's own network may do what no rule thought of. So the result
-is not trusted: both tails get the same last map, random in its channels, and must agree.
+is not trusted: both tails get the same last map, random in its channels, and must agree, and the
+network must take a larger image.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from fcnseg.errors import UsageError
-from fcnseg.trace import Feature, evaluating
+from fcnseg.trace import Feature, evaluating, first_channels, on_meta
 
 
 class Proof:
@@ -61,6 +63,58 @@ class Proof:
                 f"{type(rewritten).__name__}: its tail cannot be written as convolutions: the "
                 "rewritten tail gives other scores than the classifier; please report the network"
             )
+
+
+def check_larger(net: fx.GraphModule, size: Sequence[int]) -> None:
+    """Run a rewritten network on the shape of a larger image; no arithmetic.
+
+    Args:
+        net: the network, up to date.
+        size: (height, width) in pixels that it was traced at.
+
+    Raises:
+        UsageError: it takes images of that size only.
+    """
+    state, dtype = on_meta(net)
+    # No multiple of the size: windows of attention that divide it would divide its multiples.
+    larger = [2 * side + 64 for side in size]
+    image = torch.empty(1, first_channels(net), *larger, device="meta", dtype=dtype)
+    try:
+        with evaluating(net):
+            torch.func.functional_call(net, state, image)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"{type(net).__name__} takes images of {size[0]}x{size[1]} px only; expected layers "
+            f"that slide over an image of any size ({reason})"
+        ) from error
+
+
+@contextmanager
+def refusing(classifier: nn.Module) -> Iterator[None]:
+    """Add to what is said against a network that it has attention over positions, if it has."""
+    try:
+        yield
+    except UsageError as error:
+        for name, module in classifier.named_modules():
+            if _attends(module):
+                raise UsageError(
+                    f"{type(classifier).__name__} cannot be made fully convolutional: it has "
+                    f"attention over positions ({name}: {type(module).__name__}), laid out for one "
+                    f"number of them, where a convolution slides; choose a CNN ({error})"
+                ) from error
+        raise
+
+
+def _attends(module: nn.Module) -> bool:
+    """Whether a module is attention as transformers have it, with queries, keys and values.
+
+    Convolutional networks have attention too, over channels or by a mask: it is another thing.
+    """
+    if isinstance(module, nn.MultiheadAttention):
+        return True
+    asks = any(hasattr(module, name) for name in ("qkv", "to_qkv", "query", "to_q", "q", "q_proj"))
+    return asks and "att" in type(module).__name__.lower()
 
 
 def _agree(expected: Tensor, got: Tensor) -> bool:

@@ -127,8 +127,8 @@ def _size(raw: Any) -> Size:
 def _check_limits(value: Any, limits: Mapping[str, Any]) -> None:
     choices = limits.get("choices")
     if choices and value not in choices:
-        hint = nearest(value, choices)
-        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}{hint}")
+        hint = nearest(value, choices) if isinstance(value, str) else ""
+        raise ValueError(f"expected one of {', '.join(map(str, choices))}, got {value!r}{hint}")
     numbers = value if isinstance(value, Size) else (value,)
     comparisons: dict[str, Callable[[Any, Any], bool]] = {
         "above": lambda x, limit: x > limit,

@@ -8,7 +8,7 @@ without blocks (VGG, AlexNet) take the outputs of their pools, as the paper does
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from torch import fx
+from torch import fx, nn
 
 from fcnseg.convolutionalize import tail
 from fcnseg.errors import UsageError
@@ -55,6 +55,10 @@ def _chain(net: fx.GraphModule, features: Mapping[str, Feature]) -> list[fx.Node
     """The maps that every path from the image to the class scores passes through, in order."""
     outside = set(tail(net, features))
     order = [n for n in net.graph.nodes if n.name in features and n not in outside]
+    if not any(_has_weights(net, node) for node in outside):
+        # The classes are scored before the pool (SqueezeNet): features end where that begins.
+        scoring = [i for i, node in enumerate(order) if _is_convolution(net, node)]
+        order = order[: scoring[-1]] if scoring else order
     place = {node: i for i, node in enumerate(order)}
     reach = -1  # the farthest node that an edge from before this one leads to
     chain = []
@@ -63,6 +67,15 @@ def _chain(net: fx.GraphModule, features: Mapping[str, Feature]) -> list[fx.Node
             chain.append(node)
         reach = max([reach, *(place[user] for user in node.users if user in place)])
     return chain
+
+
+def _is_convolution(net: fx.GraphModule, node: fx.Node) -> bool:
+    return node.op == "call_module" and isinstance(net.get_submodule(str(node.target)), nn.Conv2d)
+
+
+def _has_weights(net: fx.GraphModule, node: fx.Node) -> bool:
+    layer = net.get_submodule(str(node.target)) if node.op == "call_module" else None
+    return layer is not None and any(True for _ in layer.parameters())
 
 
 def _stride(node: fx.Node, features: Mapping[str, Feature]) -> int:

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fcnseg import tracer
 from fcnseg.errors import UsageError
 from fcnseg.geometry import Axis, Geometry
 from fcnseg.rules import EVERYWHERE, FACTORIES, RULES, Mark, Place, is_pointwise, joined
+from fcnseg.tracer import Untraceable, on_meta, record
 
 
 @dataclass(frozen=True)
@@ -39,20 +41,6 @@ class Feature:
     ops: tuple[str, ...]
 
 
-class _Tracer(fx.Tracer):
-    """Leaves whole what subclasses a layer of torch.nn: padding as TensorFlow does it, say."""
-
-    _WHOLE = (nn.Conv2d, nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm,
-              nn.MaxPool2d, nn.AvgPool2d, nn.Linear)  # fmt: skip
-    # Random while training, nothing in evaluation: tracing into them would lose the former.
-    _STOCHASTIC = ("StochasticDepth", "DropPath", "DropBlock2d")
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether the module is one node of the graph."""
-        whole = isinstance(m, self._WHOLE) or type(m).__name__ in self._STOCHASTIC
-        return whole or super().is_leaf_module(m, module_qualified_name)
-
-
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """Put a network into evaluation mode for a while; every layer gets its own mode back."""
@@ -65,7 +53,7 @@ def evaluating(net: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def trace(net: nn.Module) -> fx.GraphModule:
+def trace(net: nn.Module, input_size: tuple[int, int] | None = None) -> fx.GraphModule:
     """Record the graph of a network as it computes in evaluation mode.
 
     The graph module holds the layers of ``net`` themselves (no copies) under their own names, so
@@ -73,6 +61,8 @@ def trace(net: nn.Module) -> fx.GraphModule:
 
     Args:
         net: any module that takes one image batch; a graph module is returned as it is.
+        input_size: (height, width) in pixels of the images it was made for. Where its code
+            branches on the shape of a tensor, the way it takes at this size is recorded.
 
     Raises:
         UsageError: the network cannot be traced; the message names the line of its code.
@@ -81,20 +71,23 @@ def trace(net: nn.Module) -> fx.GraphModule:
         return net
     try:
         with evaluating(net):
-            graph = _Tracer().trace(net)
-    except Exception as error:
-        raise UsageError(f"{type(net).__name__} cannot be traced {_culprit(error)}") from error
-    traced = fx.GraphModule(net, graph, type(net).__name__)
+            traced = record(net, input_size)
+    except Untraceable as error:
+        cause = error.__cause__
+        assert cause is not None
+        raise UsageError(f"{type(net).__name__} cannot be traced {_culprit(cause)}") from cause
+    traced.training = net.training
     _restore_dropout(traced)
     return traced
 
 
-def _culprit(error: Exception) -> str:
+def _culprit(error: BaseException) -> str:
     """The line of the user's model at which tracing failed, and why."""
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if "/torch/" not in frame.filename.replace("\\", "/") and frame.filename != __file__
+        if "/torch/" not in frame.filename.replace("\\", "/")
+        and frame.filename not in (__file__, tracer.__file__)
     ]
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if not own:
@@ -127,13 +120,6 @@ def _restore_dropout(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
-def on_meta(net: nn.Module) -> tuple[dict[str, Tensor], torch.dtype]:
-    """The state of a network as shapes alone, by name, and the type that its images have."""
-    tensors = [*net.named_parameters(), *net.named_buffers()]
-    dtype = next((t.dtype for _, t in tensors if t.is_floating_point()), torch.float32)
-    return {name: tensor.to("meta") for name, tensor in tensors}, dtype
-
-
 def trace_features(
     net: fx.GraphModule, input_size: tuple[int, int], channels: int | None = None
 ) -> dict[str, Feature]:
@@ -157,7 +143,7 @@ def trace_features(
     # Under inference mode compound operations (a linear layer) arrive whole.
     try:
         with evaluating(net), torch.inference_mode(), torch.device("meta"):
-            depth = channels or _first_channels(net)
+            depth = channels or first_channels(net)
             image = torch.empty(1, depth, height, width, dtype=dtype)
             start = Geometry(Axis(height, 1, 0, 0), Axis(width, 1, 0, 0))
             recorder.follow.mark(image, Place(start))
@@ -171,7 +157,8 @@ def trace_features(
     return recorder.features
 
 
-def _first_channels(net: fx.GraphModule) -> int:
+def first_channels(net: fx.GraphModule) -> int:
+    """Channels of the image that a network takes: those of its first convolution."""
     for node in net.graph.nodes:
         layer = net.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, nn.Conv2d):
@@ -257,7 +244,7 @@ class _Follow(TorchDispatchMode):
         args: Any,
         kwargs: Any,
     ) -> Mark:
-        if is_pointwise(func) or name == "cat":
+        if is_pointwise(func) or name in ("cat", "stack"):
             return joined(inputs, out, self.where)
         place = inputs[0][1]
         if not isinstance(place, Place):

@@ -46,21 +46,32 @@ class Upsample(nn.Module):
         ratio: finer cells to one coarse cell, a whole number of 1 or more.
         shift: (vertical, horizontal) index in the finer map of the centre of coarse cell (0, 0).
         learned: the kernels are parameters; otherwise they stay bilinear.
+        dense: each class has a kernel for every class, as in the layers of Caffe and of
+            pytorch-fcn; at the start those between two classes are zero. They are parameters.
 
     Attributes:
+        weight: (K, 1, k, k) float32; dense (K, K, k, k), the class it is read from first.
         crop: (vertical, horizontal) crop offsets as in :func:`bilinear_kernel`.
     """
 
     def __init__(
-        self, channels: int, ratio: int, shift: Sequence[float], learned: bool = True
+        self,
+        channels: int,
+        ratio: int,
+        shift: Sequence[float],
+        learned: bool = True,
+        dense: bool = False,
     ) -> None:
         super().__init__()
         self.channels, self.ratio = channels, ratio
+        self.groups = 1 if dense else channels
         self.shift = (float(shift[0]), float(shift[1]))
         (rows, top), (columns, left) = (bilinear_kernel(ratio, s) for s in self.shift)
         self.crop = (top, left)
         weight = torch.outer(rows, columns).expand(channels, 1, -1, -1).clone()
-        if learned:
+        if dense:
+            weight = densely(weight)
+        if learned or dense:
             self.weight = nn.Parameter(weight)
         else:
             self.register_buffer("weight", weight)
@@ -68,7 +79,8 @@ class Upsample(nn.Module):
     def extra_repr(self) -> str:
         """Size of the kernel, ratio and crop, for printing."""
         kernel = "x".join(map(str, self.weight.shape[2:]))
-        return f"{self.channels}, kernel={kernel}, stride={self.ratio}, crop={self.crop}"
+        text = f"{self.channels}, kernel={kernel}, stride={self.ratio}, crop={self.crop}"
+        return text if self.groups > 1 or self.channels == 1 else f"{text}, dense"
 
     def forward(self, score_NKhw: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """Upsample score maps.
@@ -85,8 +97,8 @@ class Upsample(nn.Module):
         """
         if size is None:
             return self._transposed(score_NKhw)
-        top, bottom = self._extent(0, score_NKhw.shape[2], int(size[0]))
-        left, right = self._extent(1, score_NKhw.shape[3], int(size[1]))
+        top, bottom = self.extension(0, score_NKhw.shape[2], int(size[0]))
+        left, right = self.extension(1, score_NKhw.shape[3], int(size[1]))
         if max(top, bottom, left, right) > 0:
             score_NKhw = F.pad(score_NKhw, (left, right, top, bottom), mode="replicate")
         row, column = self.crop[0] + self.ratio * top, self.crop[1] + self.ratio * left
@@ -94,13 +106,25 @@ class Upsample(nn.Module):
         return up[:, :, row : row + size[0], column : column + size[1]]
 
     def _transposed(self, score_NKhw: Tensor) -> Tensor:
-        return F.conv_transpose2d(score_NKhw, self.weight, stride=self.ratio, groups=self.channels)
+        return F.conv_transpose2d(score_NKhw, self.weight, stride=self.ratio, groups=self.groups)
 
-    def _extent(self, axis: int, cells: int, size: int) -> tuple[int, int]:
-        """Cells to add before and after, so that every finer cell lies between two centres."""
+    def extension(self, axis: int, cells: int, size: int) -> tuple[int, int]:
+        """Cells to add before and after, so that every finer cell lies between two centres.
+
+        Args:
+            axis: 0 for vertical, 1 for horizontal.
+            cells: of the coarser map on that axis.
+            size: cells of the finer map on that axis.
+        """
         before = math.ceil(self.shift[axis] / self.ratio)
         last = math.ceil((size - 1 - self.shift[axis]) / self.ratio)
         return max(before, 0), max(last - cells + 1, 0)
+
+
+def densely(weight_K1kk: Tensor) -> Tensor:
+    """Kernels of each class by itself, (K, 1, k, k), as (K, K, k, k), zero between two classes."""
+    of_itself = torch.eye(len(weight_K1kk), dtype=torch.bool, device=weight_K1kk.device)
+    return torch.where(of_itself[:, :, None, None], weight_K1kk, 0.0)
 
 
 def resample(

@@ -23,3 +23,9 @@ def photograph() -> Callable[[str], np.ndarray]:
     """Return a reader of the photographs that come with scikit-image, (H, W, 3) uint8."""
     data = pytest.importorskip("skimage.data", reason="the photographs come with scikit-image")
     return lambda name: np.ascontiguousarray(getattr(data, name)())
+
+
+@pytest.fixture(autouse=True)
+def _no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The width of tables does not depend on where the tests run."""
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -81,7 +81,7 @@ def test_the_command_of_the_file_trains(
     tiny_data(tmp_path)
     (tmp_path / "configs").symlink_to(ROOT)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fcnseg.backbones._build", narrow)
+    monkeypatch.setattr("fcnseg.classifiers.build", narrow)
     line = path.read_text().splitlines()[0].removeprefix("# fcnseg ")
     line = line.replace("--images DIR", "--images images").replace("--masks DIR", "--masks masks")
     smaller = SMALLER.get(path.name.partition("_")[0], [])

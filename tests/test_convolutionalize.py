@@ -8,10 +8,14 @@ from networks import CHAINS, POOLED, randomise
 from torch import nn
 from torch.nn import functional as f
 
-from fcnseg.backbones import build_classifier, catalogue, count_parameters, describe
+from fcnseg.catalogue import describe
+from fcnseg.classifiers import build_classifier, count_parameters
 from fcnseg.convolutionalize import convolutionalize
 from fcnseg.errors import UsageError
 from fcnseg.trace import trace, trace_features
+
+# All others are compared in test_every_classifier.py.
+USUAL = ("alexnet", "vgg11_bn", "vgg16", "resnet18", "resnet50", "efficientnet_lite0")
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -22,7 +26,7 @@ def image(*size: int, seed: int = 1, dtype: torch.dtype = torch.float64) -> torc
     return torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("name", USUAL)
 def test_equals_the_classifier_at_the_native_size(name: str) -> None:
     torch.manual_seed(0)
     classifier = randomise(build_classifier(name)).double().eval()
@@ -42,7 +46,7 @@ def test_equals_the_classifier_at_the_native_size(name: str) -> None:
     assert not cells.training
 
 
-@pytest.mark.parametrize("name", catalogue())
+@pytest.mark.parametrize("name", [*CHAINS, *POOLED])
 def test_larger_images_give_the_map_that_geometry_predicts(name: str) -> None:
     with torch.device("meta"):
         net = convolutionalize(build_classifier(name)).eval()

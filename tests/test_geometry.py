@@ -5,28 +5,39 @@ from pathlib import Path
 
 import pytest
 import torch
-from networks import CHAINS, linear_twin, seen
+from networks import CHAINS, FAMILIES, POOLED, SIBLINGS, linear_twin, seen
 from torch import nn
 
 import fcnseg
 from fcnseg import trace
-from fcnseg.backbones import Backbone, build_backbone, catalogue
+from fcnseg.backbones import Backbone, build_backbone
 from fcnseg.errors import UsageError
 from fcnseg.geometry import Axis
 from fcnseg.heads import SkipHead
 from fcnseg.trace import trace_features
 
-NETWORKS = [(name, "same") for name in catalogue()] + [(name, "paper") for name in CHAINS]
+NETWORKS = [(name, "same") for name in (*CHAINS, *POOLED, *FAMILIES)]
+NETWORKS += [(name, "paper") for name in CHAINS]
+
+
+class Backbones(dict[tuple[str, str], Backbone]):
+    """Backbones with their taps, as shapes only, by name and padding; built when asked for."""
+
+    def __missing__(self, key: tuple[str, str]) -> Backbone:
+        with torch.device("meta"):
+            self[key] = build_backbone(key[0], padding=key[1], strides=(8, 16, 32))
+        return self[key]
 
 
 @pytest.fixture(scope="module")
-def backbones() -> dict[tuple[str, str], Backbone]:
-    """Every backbone with its taps, as shapes only."""
-    with torch.device("meta"):
-        return {(n, p): build_backbone(n, padding=p, strides=(8, 16, 32)) for n, p in NETWORKS}
+def backbones() -> Backbones:
+    return Backbones()
 
 
-@pytest.mark.parametrize(("name", "padding"), NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "padding"),
+    [pytest.param(*n, marks=pytest.mark.slow if n[0] in SIBLINGS else ()) for n in NETWORKS],
+)
 def test_geometry_is_what_a_gradient_probe_measures(
     backbones: dict[tuple[str, str], Backbone], name: str, padding: str
 ) -> None:
@@ -45,7 +56,8 @@ def test_geometry_is_what_a_gradient_probe_measures(
                 row = maps[stride].select(axis, cell)
                 first, last = seen(row.sum(), image, axis)
                 assert (first, last) == (line.first + stride * cell, line.last + stride * cell)
-            assert not place.sees_all
+    # Squeeze-excite and group norm look at the whole image, at the latest in the last stage.
+    assert backbone.taps[max(backbone.taps)].sees_all == FAMILIES.get(name, False)
 
 
 def materialised(net: nn.Module) -> nn.Module:
@@ -77,10 +89,14 @@ def test_figures_of_the_paper(backbones: dict[tuple[str, str], Backbone]) -> Non
 
 def test_centres_of_cells(backbones: dict[tuple[str, str], Backbone]) -> None:
     """Worked out by hand from the layers, as in the notes of the papers' users."""
-    offset = {n: backbones[n, "same"].taps[32].offset[0] for n in catalogue()}
+    names = [*CHAINS, *POOLED, *(f"efficientnet_lite{n}" for n in range(5))]
+    coarsest = {n: backbones[n, "same"].taps for n in (*names, "inception_v3", "timm/inception_v4")}
+    offset = {n: taps[max(taps)].offset[0] for n, taps in coarsest.items()}
     assert {offset[f"vgg{n}"] for n in (11, 13, 16, 19)} == {15.5}
     assert {offset[f"resnet{n}"] for n in (18, 34, 50, 101, 152)} == {0}
-    assert offset["efficientnet_lite0"] == 31
+    assert {offset[f"efficientnet_lite{n}"] for n in range(5)} == {31}
+    assert {offset["inception_v3"], offset["timm/inception_v4"]} == {37}
+    assert [backbones["densenet121", "same"].taps[s].offset[0] for s in (8, 16, 32)] == [2, 6, 14]
     assert backbones["vgg16", "paper"].taps[32].offset == (12.5, 12.5)
 
 
@@ -108,7 +124,7 @@ def test_published_crops_are_typed_nowhere() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, (int, float))
         }
         # VGG19 is the name of a network; 5 and 9 mean other things where nothing is cropped.
-        names = {19} if path.name == "backbones.py" else set()
+        names = {19} if path.name == "catalogue.py" else set()
         places = ("geometry", "rules", "trace", "upsample", "heads", "model", "taps")
         assert not numbers & ((crops | {5, 9} if path.stem in places else crops) - names), path
 

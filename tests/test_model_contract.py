@@ -11,12 +11,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from networks import CHAINS, linear_twin, narrow, randomise, seen
+from networks import CHAINS, POOLED, linear_twin, narrow, randomise, seen
 from torch import nn
 
-from fcnseg import backbones, build
-from fcnseg.backbones import Backbone, build_backbone, catalogue, describe
+from fcnseg import build, classifiers
+from fcnseg.backbones import Backbone, build_backbone
 from fcnseg.build import build_fcn, load
+from fcnseg.catalogue import describe
 from fcnseg.engine.checkpoint import save_model
 from fcnseg.errors import UsageError, WeightsError
 from fcnseg.heads import VARIANTS, SkipHead
@@ -24,13 +25,19 @@ from fcnseg.model import FCN, ModelInfo
 
 SIZES = [(1, 1), (33, 47), (64, 64), (350, 525), (500, 375)]
 K = 4
-NETWORKS = [(n, v) for n in catalogue() for v in VARIANTS]
+# The siblings of these differ in depth only; they take minutes.
+USUAL = ("alexnet", "vgg11_bn", "vgg16", "resnet18", "resnet50", "efficientnet_lite0")
+NETWORKS = [
+    pytest.param(n, v, marks=() if n in USUAL else pytest.mark.slow)
+    for n in (*CHAINS, *POOLED)
+    for v in VARIANTS
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def narrow_chains() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backbones, "_build", narrow)
+        patch.setattr(classifiers, "build", narrow)
         yield
     shared_backbone.cache_clear()
 
@@ -217,3 +224,23 @@ def test_a_checkpoint_of_another_version(tmp_path, key: str, value: str, message
     save_model(tmp_path / "odd.safetensors", model)
     with pytest.raises(WeightsError, match=r"odd.safetensors: .*" + message):
         load(tmp_path / "odd.safetensors")
+
+
+def test_what_no_file_stores_survives_a_checkpoint(tmp_path) -> None:
+    """The filters of blur pools are buffers that are not in the state dict."""
+    torch.manual_seed(0)
+    model = randomise_scores(build_fcn("timm/resnetblur18", "32s", 3)).eval()
+    save_model(tmp_path / "blur.safetensors", model)
+    loaded = load(tmp_path / "blur.safetensors")
+    x = image(40, 50)
+    with torch.inference_mode():
+        assert torch.equal(loaded(x), model(x))
+
+
+@pytest.mark.parametrize("stride", [64, 4, 0, -8, True, "8", None])
+def test_an_output_stride_that_no_network_has(stride: object) -> None:
+    with pytest.raises(
+        UsageError, match=r"^--output-stride: expected one of 8, 16, 32, got"
+    ) as said:
+        build_fcn("resnet18", "32s", 3, output_stride=stride)
+    assert str(said.value).isprintable()

@@ -5,7 +5,8 @@ import torch
 from networks import randomise
 from torch import nn
 
-from fcnseg.backbones import build_backbone, build_classifier
+from fcnseg.backbones import build_backbone
+from fcnseg.classifiers import build_classifier
 from fcnseg.taps import extract, find_taps
 from fcnseg.trace import trace, trace_features
 
@@ -59,3 +60,14 @@ def test_a_plain_chain_without_names_for_its_blocks() -> None:
     features = trace_features(graph, (32, 32))
     found = find_taps(graph, features)
     assert {s: features[n].shape[1] for s, n in found.items()} == {2: 5, 4: 7}
+
+
+def test_a_network_that_scores_before_its_pool_is_tapped_before_its_scores() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU(),
+        nn.Conv2d(6, 10, 1), nn.BatchNorm2d(10), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+    graph = trace(net)
+    features = trace_features(graph, (32, 32))
+    found = find_taps(graph, features)
+    assert {s: features[node].shape[1] for s, node in found.items()} == {2: 4, 4: 6}

@@ -84,3 +84,20 @@ def test_resample_reads_the_map_at_the_pixel_s_place(stride: float, offset: floa
     assert out.tolist() == pytest.approx(expected, abs=1e-9)
     with pytest.raises(UsageError, match="expected an"):
         resample(ramp[0], (1, 1), (0, 0), (3, 3))
+
+
+def test_dense_kernels_read_every_class() -> None:
+    """Diagonal, they are the kernels of each class by itself; whole, a transposed convolution."""
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(2, 3, 5, 4, generator=generator)
+    own, dense = Upsample(3, 4, (1.5, 6.0)), Upsample(3, 4, (1.5, 6.0), dense=True)
+    assert [type(p) for p in dense.parameters()] == [torch.nn.Parameter]
+    assert dense.weight.shape == (3, 3, *own.weight.shape[2:])
+    assert "dense" in repr(dense)
+    assert "dense" not in repr(own)
+    assert torch.allclose(dense(maps, (20, 16)), own(maps, (20, 16)), atol=1e-5)
+    with torch.no_grad():
+        dense.weight.uniform_(generator=generator)
+    expected = F.conv_transpose2d(maps, dense.weight, stride=4)
+    assert torch.allclose(dense(maps), expected, atol=1e-5)
+    assert dense(maps, (20, 16)).shape == (2, 3, 20, 16)

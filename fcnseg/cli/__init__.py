@@ -15,7 +15,10 @@ from fcnseg.checks import nearest
 from fcnseg.cli.faults import exit_code_and_line
 from fcnseg.errors import UsageError
 
-COMMANDS = ("demo", "heatmap", "train", "eval", "predict", "check", "models")
+COMMANDS = (
+    *("demo", "heatmap", "classify", "train", "eval", "predict"),
+    *("check", "upper-bound", "explain", "models"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

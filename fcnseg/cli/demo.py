@@ -45,7 +45,7 @@ def run(args: Any) -> None:
 
 
 def _heatmap(folder: Path, device: str) -> None:
-    from fcnseg.backbones import LITE0
+    from fcnseg.catalogue import LITE0
     from fcnseg.cli import heatmap
     from fcnseg.cli.parser import parse
 

@@ -2,18 +2,20 @@
 
 from typing import Any
 
-HELP = "score a checkpoint: the four FCN metrics and the IU of each class"
+HELP = "score a segmentation network: the four FCN metrics and the IU of each class"
 EXAMPLES = """\
 fcnseg eval --checkpoint runs/x/best.safetensors --data camvid --data-root CamVid
 fcnseg eval --checkpoint runs/cats/best.safetensors --data folder --images photos \\
     --masks labels --classes background,cat
+fcnseg eval --model torchvision/fcn_resnet50 --data voc --data-root VOCdevkit/VOC2012
 fcnseg eval --checkpoint best.safetensors --data shapes --json > scores.json"""
 
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.parser import DATA_SETTINGS, add_settings
+    from fcnseg.cli.segmenter import add_segmenter
 
-    parser.add_argument("--checkpoint", metavar="CKPT", required=True, help="from fcnseg train")
+    add_segmenter(parser)
     parser.add_argument("--json", action="store_true", help="print JSON in place of the tables")
     add_settings(parser, "data (the validation part is scored)", DATA_SETTINGS)
     names = ("batch_size", "device", "precision", "workers")
@@ -22,12 +24,14 @@ def add_arguments(parser: Any) -> None:
 
 def run(args: Any) -> None:
     from fcnseg.cli.parser import given
+    from fcnseg.cli.segmenter import check_segmenter, load_segmenter
     from fcnseg.config import TrainConfig, load_config
 
+    check_segmenter(args)
     flags = given(args)
+    flags.pop("weights")  # here of --model, not of a training
     config = load_config(TrainConfig, None, flags)
 
-    from fcnseg.build import load
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_json, print_scores
     from fcnseg.data.loading import evaluation_loader
@@ -40,12 +44,12 @@ def run(args: Any) -> None:
 
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    model = load(args.checkpoint).to(device)
+    model, name = load_segmenter(args)
+    model.to(device)
+    trained = read_config(args.checkpoint) if args.checkpoint else None
     notices: list[Event] = []
-    source = build_evaluation_source(
-        config, read_config(args.checkpoint), given=flags, observer=notices.append
-    )
-    check_classes(args.checkpoint, model.info.classes, source.name, source.classes)
+    source = build_evaluation_source(config, trained, given=flags, observer=notices.append)
+    check_classes(name, model.info.classes, source.name, source.classes)
     batches = evaluation_loader(source, config.batch_size, config.workers)
     with Progress() as progress:
         for notice in notices:
@@ -61,9 +65,9 @@ def run(args: Any) -> None:
 
 
 def check_classes(
-    checkpoint: str, trained: tuple[str, ...], data: str, classes: tuple[str, ...]
+    network: str, trained: tuple[str, ...], data: str, classes: tuple[str, ...]
 ) -> None:
-    """Raise :class:`DataError` unless the data have the classes of the checkpoint, in order."""
+    """Raise :class:`DataError` unless the data have the classes of the network, in order."""
     from fcnseg.data.faults import first_names
     from fcnseg.errors import DataError
 
@@ -72,7 +76,7 @@ def check_classes(
     place = next((i for i, (a, b) in enumerate(zip(trained, classes, strict=False)) if a != b), -1)
     first = f"; class {place} is {classes[place]!r}, not {trained[place]!r}" if place >= 0 else ""
     raise DataError(
-        f"{data}: has {len(classes)} classes ({first_names(classes, 4)}), {checkpoint} was "
+        f"{data}: has {len(classes)} classes ({first_names(classes, 4)}), {network} was "
         f"trained on {len(trained)} ({first_names(trained, 4)}){first}; give the classes of "
         "training in the same order"
     )

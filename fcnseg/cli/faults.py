@@ -8,8 +8,9 @@ _MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad a
 _LESS_MEMORY = {
     "train": "lower --batch-size or --crop-size, or choose a smaller --backbone",
     "eval": "lower --batch-size",
-    "heatmap": "lower --size",
+    "heatmap": "lower --size or give a smaller photograph",
     "predict": "give a smaller photograph or --device cpu",
+    "classify": "lower --scales, or choose --mode center",
 }
 
 

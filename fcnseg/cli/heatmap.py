@@ -9,16 +9,18 @@ fcnseg heatmap photo.jpg
 fcnseg heatmap photo.jpg --classes "tabby,Egyptian cat"
 fcnseg heatmap photos/ --backbone resnet50 --top 3 --out heatmaps
 fcnseg heatmap photo.jpg --size 448
+fcnseg heatmap photo.jpg --stride 8
 fcnseg heatmap street.png --checkpoint runs/x/best.safetensors \\
-    --classes car,road"""
+    --classes car,road
+fcnseg heatmap photo.jpg --model torchvision/fcn_resnet50 --classes cat,sofa"""
 
 
 _MOST_PANELS = 30
-_MOST_SCALED = 50_000_000  # pixels after scaling to --size: a long strip becomes very long
 
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.inputs import add_max_pixels
+    from fcnseg.cli.segmenter import add_segmenter
 
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="photographs, or folders")
     group = parser.add_argument_group("network")
@@ -27,12 +29,7 @@ def add_arguments(parser: Any) -> None:
         metavar="NAME",
         help="classifier (default efficientnet_lite0, whose ImageNet weights come with pip)",
     )
-    group.add_argument(
-        "--weights", metavar="auto|FILE", help="weights of the classifier (default auto)"
-    )
-    group.add_argument(
-        "--checkpoint", metavar="CKPT", help="a network of fcnseg train in place of a classifier"
-    )
+    add_segmenter(group, "--backbone or --model")
     group.add_argument(
         "--device", metavar="auto|cpu|cuda|mps", default="auto", help="where to compute"
     )
@@ -49,8 +46,15 @@ def add_arguments(parser: Any) -> None:
         "--size",
         metavar="N|native",
         help="pixels to scale the short side to first, native for none; a classifier knows things "
-        "at the size it saw them in training, so the default is the size it was tested at, and "
-        "native with --checkpoint",
+        "at the size it saw them in training, so the default is the size it was tested at; "
+        "--checkpoint and --model have sizes of their own",
+    )
+    group.add_argument(
+        "--stride",
+        type=int,
+        metavar="N",
+        help="pixels from cell to cell of the map, such as 16 or 8, for a finer one at more time: "
+        "the classifier's layers are dilated; the default is its own, mostly 32",
     )
     group.add_argument("--out", metavar="DIR", default=".", help="where to write (default here)")
     add_max_pixels(group)
@@ -64,7 +68,8 @@ def run(args: Any) -> int:
     size = _checked(args)
     paths = photographs(args.images)
     folder = output_folder(args.out, paths, (".heatmap.png", ".npz"))
-    see, classes = _trained(args) if args.checkpoint else _classifier(args, size)
+    trained = args.checkpoint or args.model
+    see, classes = _trained(args) if trained else _classifier(args, size)
     chosen = _chosen(args.classes, classes)
     results = []
 
@@ -105,18 +110,12 @@ def _checked(args: Any) -> int | str | None:
     Raises:
         UsageError: they do not.
     """
+    from fcnseg.cli.segmenter import check_segmenter
     from fcnseg.errors import UsageError
 
     if not 1 <= args.top <= _MOST_PANELS:
         raise UsageError(f"--top: expected 1 to {_MOST_PANELS} classes, got {args.top}")
-    if args.weights == "none":
-        raise UsageError("--weights none: a classifier without weights sees nothing; give a FILE")
-    given = [name for name in ("backbone", "weights", "size") if getattr(args, name) is not None]
-    if args.checkpoint and given:
-        raise UsageError(
-            f"--{given[0]}: the network of --checkpoint has its own and sees photographs as they "
-            "are; leave one of the two out"
-        )
+    check_segmenter(args, ("backbone", "size", "stride"), required=False)
     return short_side(args.size)
 
 
@@ -186,39 +185,56 @@ def write(folder: Path, stem: str, image: Any, maps: Any, ids: list[int]) -> tup
 
 
 def _classifier(args: Any, size: int | str | None) -> tuple[Any, Any]:
-    from fcnseg.backbones import LITE0, build_classifier, describe, imagenet_classes
+    from dataclasses import replace
+
+    import torch
+
+    from fcnseg.catalogue import LITE0, class_names, describe
+    from fcnseg.classifiers import build_classifier
+    from fcnseg.cli.inputs import check_scaled
     from fcnseg.cli.progress import Progress
     from fcnseg.convolutionalize import convolutionalize
+    from fcnseg.dilate import dilate
     from fcnseg.engine.events import Downloading
-    from fcnseg.errors import DataError
+    from fcnseg.errors import UsageError
     from fcnseg.inference.heatmap import classifier_maps
 
-    name, classes = args.backbone or LITE0, imagenet_classes()
+    name = args.backbone or LITE0
+    classes = class_names(name)
     preprocessing = describe(name).preprocessing
+    if args.stride is not None:  # refused on shapes alone, before any download
+        with torch.device("meta"):
+            shapes = convolutionalize(build_classifier(name), preprocessing.native_size)
+        try:
+            dilate(shapes, args.stride, preprocessing.native_size)
+        except UsageError as error:
+            raise UsageError(f"--stride: {error}") from error
     with Progress() as progress:
         classifier = build_classifier(
             name, args.weights or "auto", lambda done, total: progress(Downloading(done, total))
         )
     net = convolutionalize(classifier, preprocessing.native_size)
+    fine = net if args.stride is None else dilate(net, args.stride, preprocessing.native_size)
 
     def see(path: Path, image: Any) -> Any:
-        short, long = sorted(image.shape[:2])
+        short = min(image.shape[:2])
         side = short if isinstance(size, str) else size or preprocessing.test_resize
-        if side * side * long / short > _MOST_SCALED:
-            raise DataError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} px would be scaled to {side} by "
-                f"{side * long // short}; crop it, or give a smaller --size"
-            )
-        return classifier_maps(net, preprocessing, classes, image, side, args.device)
+        check_scaled(path, image, side, "--size")
+        maps = classifier_maps(fine, preprocessing, classes, image, side, args.device)
+        if fine is net:
+            return maps
+        # What the whole photograph shows does not depend on how finely it is looked at.
+        own = classifier_maps(net, preprocessing, classes, image, side, args.device)
+        return replace(maps, image_score=own.image_score)
 
     return see, classes
 
 
 def _trained(args: Any) -> tuple[Any, Any]:
-    from fcnseg.build import load
+    from fcnseg.cli.segmenter import load_segmenter
     from fcnseg.inference.heatmap import segmenter_maps
     from fcnseg.inference.predictor import Predictor
 
-    predictor = Predictor(load(args.checkpoint), args.device)
+    predictor = Predictor(load_segmenter(args)[0], args.device)
     classes = predictor.model.info.classes
-    return lambda _, image: segmenter_maps(predictor, image), classes
+    return lambda path, image: segmenter_maps(predictor, image, str(path)), classes

@@ -10,11 +10,15 @@ from fcnseg.errors import DataError, EnvironmentFault, UsageError
 _OWN = (".heatmap.png", ".overlay.jpg")  # pictures of ours are no photographs
 
 
-def photographs(names: Sequence[str]) -> list[Path]:
+def photographs(names: Sequence[str], equal_stems: bool = False) -> list[Path]:
     """Files as they are named, and the images of every folder that is named.
 
     In folders, what ``heatmap`` and ``predict`` wrote there is left out, but for masks: they are
     images like others.
+
+    Args:
+        names: files and folders.
+        equal_stems: take two files of one stem, for commands that write nothing beside them.
 
     Raises:
         DataError: a name that does not exist, or a folder without images.
@@ -26,11 +30,7 @@ def photographs(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(
-                p
-                for p in path.iterdir()
-                if p.suffix.lower() in IMAGE_ENDINGS and not p.name.endswith(_OWN)
-            )
+            inside = images_in(path)
             if not inside:
                 raise DataError(f"{path}: no images in this folder ({', '.join(IMAGE_ENDINGS)})")
             found += inside
@@ -39,11 +39,37 @@ def photographs(names: Sequence[str]) -> list[Path]:
         else:
             raise DataError(f"{path}: no such file or folder")
     stems: dict[str, Path] = {}
-    for path in found:
+    for path in [] if equal_stems else found:
         other = stems.setdefault(path.stem, path)
         if other != path:
             raise UsageError(f"{path} and {other}: their results would have one name; rename one")
     return found
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder in order, without the pictures that we wrote there."""
+    from fcnseg.data.images import IMAGE_ENDINGS
+
+    return sorted(
+        p
+        for p in folder.iterdir()
+        if p.suffix.lower() in IMAGE_ENDINGS and not p.name.endswith(_OWN)
+    )
+
+
+def check_scaled(path: Path, image: Any, side: int, flag: str | None) -> None:
+    """Raise :class:`DataError` if an image becomes too large once its short side is ``side``.
+
+    ``flag`` is the one that chooses the side, None if there is none.
+    """
+    from fcnseg.preprocessing import MOST_SCALED
+
+    short, long = sorted(image.shape[:2])
+    if side * side * long > MOST_SCALED * short:
+        raise DataError(
+            f"{path}: {image.shape[1]}x{image.shape[0]} px would be scaled to {side} by "
+            f"{side * long // short}; crop it{f', or give a smaller {flag}' if flag else ''}"
+        )
 
 
 def add_max_pixels(parser: Any) -> None:

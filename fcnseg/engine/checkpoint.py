@@ -13,6 +13,7 @@ from fcnseg.engine.tensors import read_content, read_tensors, write_tensors
 from fcnseg.errors import NumericError, WeightsError
 from fcnseg.model import FCN
 from fcnseg.upsample import Upsample
+from fcnseg.weights.state import shown
 
 
 @dataclass
@@ -56,7 +57,10 @@ def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     content, tensors = read_tensors(Path(path))
     if content.get("kind") != "model":
         raise WeightsError(f"{path}: a training state, not a model; give best.safetensors")
-    return content["info"], tensors
+    info = content.get("info")
+    if not isinstance(info, dict):
+        raise WeightsError(f"{path}: does not say what network it holds; give another checkpoint")
+    return info, tensors
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -136,7 +140,7 @@ def load_tensors(path: str | Path, model: FCN, tensors: Mapping[str, Tensor]) ->
         raise WeightsError(
             f"{path}: does not fit this {model.info.backbone} {model.info.variant}: "
             f"{len(missing)} tensors missing, {len(extra)} unknown, {len(other)} of another shape "
-            f"(first: {first}); give a checkpoint of the same network"
+            f"(first: {shown(first)}); give a checkpoint of the same network"
         )
     model.load_state_dict(tensors)
 
@@ -150,10 +154,11 @@ def load_fitting(path: str | Path, model: FCN) -> tuple[int, list[str]]:
     another or no tensor fits.
     """
     info, tensors = read_model(path)
-    if info["backbone"] != model.info.backbone:
+    if info.get("backbone") != model.info.backbone:
+        theirs = shown(str(info.get("backbone")))
         raise WeightsError(
-            f"{path}: made from {info['backbone']}, this network from {model.info.backbone}; "
-            f"use --backbone {info['backbone']}"
+            f"{path}: made from {theirs}, this network from {model.info.backbone}; "
+            f"use --backbone {theirs}"
         )
     fixed = {
         f"{name}.{buffer}"

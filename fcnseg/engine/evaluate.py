@@ -10,11 +10,11 @@ from fcnseg.data.sample import Source
 from fcnseg.engine.events import Evaluating, Observer, silent
 from fcnseg.errors import DataError
 from fcnseg.metrics import ConfusionMatrix, Scores
-from fcnseg.model import FCN, score_images
+from fcnseg.model import Segmenter, score_images
 
 
 def evaluate(
-    model: FCN,
+    model: Segmenter,
     batches: Iterable[Batch],
     device: torch.device,
     precision: torch.dtype = torch.float32,
@@ -42,7 +42,7 @@ def evaluate(
 
 
 def predict_labels(
-    model: FCN,
+    model: Segmenter,
     images_N3HW: Tensor,
     ids: list[str],
     device: torch.device,

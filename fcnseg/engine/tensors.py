@@ -18,6 +18,7 @@ from torch import Tensor
 
 from fcnseg.errors import WeightsError
 from fcnseg.files import replacing
+from fcnseg.weights.state import one_line
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
@@ -47,13 +48,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise WeightsError(
             f"{path}: damaged, its contents do not match their sha256; use another checkpoint"
         )
-    return json.loads(text), tensors
+    return _parsed(path, text), tensors
 
 
 def read_content(path: Path) -> dict[str, Any]:
     """Read the content alone, without checking the sha256: for a file already read whole."""
     with _opened(path) as file:
-        return json.loads(_recorded(path, file)[1])
+        return _parsed(path, _recorded(path, file)[1])
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a checkpoint of fcnseg: its description is not a mapping")
+    return content
 
 
 @contextlib.contextmanager
@@ -67,8 +78,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise WeightsError(
-            f"{path}: not a complete safetensors file ({' '.join(str(error).split())}); "
-            "use another checkpoint"
+            f"{path}: not a complete safetensors file ({one_line(error)}); use another checkpoint"
         ) from None
 
 

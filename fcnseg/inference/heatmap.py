@@ -11,14 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, fx
-from torch.nn import functional as F
 
 from fcnseg.checks import check_image, nearest
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.geometry import Geometry
+from fcnseg.geometry import Axis, Geometry
 from fcnseg.inference.predictor import Predictor
-from fcnseg.preprocessing import Preprocessing
+from fcnseg.preprocessing import Preprocessing, resize, scaled_size
 from fcnseg.trace import trace_features
 from fcnseg.upsample import resample
 
@@ -127,20 +126,20 @@ def classifier_maps(
     """
     check_image("image", image)
     height, width = image.shape[:2]
-    factor = (short_side or preprocessing.test_resize) / min(height, width)
-    size = (max(round(height * factor), 1), max(round(width * factor), 1))
+    size = scaled_size((height, width), short_side or preprocessing.test_resize)
     on = choose_device(device)
     net.eval().to(on)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(on)
-    pixels, place = _placed(net, _resized(pixels, size), preprocessing)
+    laid = _laid_out(net, resize(pixels, size, preprocessing.interpolation), preprocessing)
     with torch.inference_mode():
-        score = net(preprocessing(pixels))[0].float().cpu()
+        score = net(preprocessing(laid.pixels))[0, :, : laid.cells[0], : laid.cells[1]]
+        score = score.float().cpu()
     if not bool(torch.isfinite(score).all()):
         raise NumericError("the classifier's scores are not finite; check its weights")
     # A pixel p of the photograph is the pixel (p + 0.5) * scale - 0.5 of the scaled one.
     scale = (size[0] / height, size[1] / width)
-    offset = [(o + 0.5) / s - 0.5 for o, s in zip(place.offset, scale, strict=True)]
-    stride = [d / s for d, s in zip(place.stride, scale, strict=True)]
+    offset = [(o + 0.5) / s - 0.5 for o, s in zip(laid.offset, scale, strict=True)]
+    stride = [d / s for d, s in zip(laid.stride, scale, strict=True)]
     return ClassMaps(
         score=score.numpy(),
         classes=tuple(classes),
@@ -150,37 +149,74 @@ def classifier_maps(
     )
 
 
-def _placed(
-    net: fx.GraphModule, pixels: Tensor, preprocessing: Preprocessing
-) -> tuple[Tensor, Geometry]:
-    """The image and the geometry of its last map; a small one is first extended to one cell.
+@dataclass(frozen=True)
+class _Layout:
+    """An image as a network gets it, and the cells of its map that lie in the image."""
 
-    It grows to the native size with the colour that means nothing to the network, at the right
-    and the bottom, so that pixels keep their places.
+    pixels: Tensor
+    cells: tuple[int, int]
+    stride: tuple[float, float]
+    offset: tuple[float, float]
+
+
+def _laid_out(net: fx.GraphModule, pixels: Tensor, preprocessing: Preprocessing) -> _Layout:
+    """Extend an image, in the colour that means nothing to the network, until its map covers it.
+
+    At the right and the bottom up to the size at which a small image gives a cell. At the top and
+    the left where the map begins late and goes on behind the image: networks padded as TensorFlow
+    does it, once they are dilated.
     """
+    fill, native = preprocessing.fill, preprocessing.native_size
     height, width = pixels.shape[2:]
     try:
-        features = trace_features(net, (height, width))
+        place = _last_place(net, (height, width))
     except UsageError:
-        native = preprocessing.native_size
-        size = (max(height, native), max(width, native))
-        if size == (height, width):
+        if native <= min(height, width):
             raise
-        fill = torch.tensor(preprocessing.fill, dtype=torch.uint8, device=pixels.device)
-        larger = fill.view(1, 3, 1, 1).repeat(1, 1, *size)
-        larger[:, :, :height, :width] = pixels
-        pixels, features = larger, trace_features(net, size)
-    geometry = features[_last_map(net)].geometry
+        pixels = _extended(pixels, fill, (0, 0), (max(height, native), max(width, native)))
+        height, width = pixels.shape[2:]
+        place = _last_place(net, (height, width))
+    late = [_late(axis, side) for axis, side in ((place.y, height), (place.x, width))]
+    if any(late):
+        pixels = _extended(pixels, fill, (late[0], late[1]), (height + late[0], width + late[1]))
+        place = _last_place(net, tuple(pixels.shape[2:]))
+    offset = [axis.offset - before for axis, before in zip((place.y, place.x), late, strict=True)]
+    cells = [
+        max(sum(o + axis.stride * i <= side - 1 for i in range(axis.size)), 1)
+        for axis, o, side in zip((place.y, place.x), offset, (height, width), strict=True)
+    ]
+    return _Layout(pixels, (cells[0], cells[1]), place.stride, (offset[0], offset[1]))
+
+
+def _late(axis: Axis, side: int) -> int:
+    """Pixels to add before an image of ``side`` for its first cell to lie within one stride."""
+    behind = axis.offset + axis.stride * (axis.size - 1) > side - 1
+    return int(axis.stride * (axis.offset // axis.stride)) if behind else 0
+
+
+def _extended(
+    pixels: Tensor, fill: Sequence[int], start: tuple[int, int], size: tuple[int, int]
+) -> Tensor:
+    colour = torch.tensor(fill, dtype=torch.uint8, device=pixels.device)
+    larger = colour.view(1, 3, 1, 1).repeat(1, 1, *size)
+    (top, left), (height, width) = start, pixels.shape[2:]
+    larger[:, :, top : top + height, left : left + width] = pixels
+    return larger
+
+
+def _last_place(net: fx.GraphModule, size: Sequence[int]) -> Geometry:
+    geometry = trace_features(net, (size[0], size[1]))[_last_map(net)].geometry
     assert geometry is not None
-    return pixels, geometry
+    return geometry
 
 
-def segmenter_maps(predictor: Predictor, image: np.ndarray) -> ClassMaps:
+def segmenter_maps(predictor: Predictor, image: np.ndarray, name: str = "image") -> ClassMaps:
     """Class maps of a segmentation model, one cell a pixel; see :func:`classifier_maps`.
 
-    The score of the whole image is the mean probability of the class over its pixels.
+    The score of the whole image is the mean probability of the class over its pixels. ``name``
+    is what errors call the image.
     """
-    prediction = predictor(image)
+    prediction = predictor(image, name=name)
     assert prediction.scores is not None
     return ClassMaps(
         score=prediction.scores,
@@ -189,14 +225,6 @@ def segmenter_maps(predictor: Predictor, image: np.ndarray) -> ClassMaps:
         offset=(0.0, 0.0),
         image_score=prediction.probabilities().mean(axis=(1, 2)),
     )
-
-
-def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear with antialiasing, as the classifiers were tested; uint8 in and out."""
-    if size == tuple(pixels.shape[2:]):
-        return pixels
-    scaled = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True)
-    return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
 def _last_map(net: fx.GraphModule) -> str:

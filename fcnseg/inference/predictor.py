@@ -7,7 +7,7 @@ import torch
 
 from fcnseg.checks import check_image
 from fcnseg.devices import choose_device, choose_precision
-from fcnseg.model import FCN, score_images
+from fcnseg.model import Segmenter, score_images
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Predictor:
     state and may be called from several threads.
 
     Args:
-        model: from :func:`fcnseg.load` or :func:`fcnseg.build_fcn`.
+        model: from :func:`fcnseg.load`, :func:`fcnseg.build_fcn` or
+            :func:`fcnseg.segmenters.load_segmenter`.
         device: ``"auto"`` (CUDA, MPS, CPU) or the name of one.
         precision: ``"auto"``, ``"fp32"``, ``"bf16"`` or ``"fp16"``.
 
@@ -44,24 +45,26 @@ class Predictor:
         UsageError: the device or the precision is not to be had.
     """
 
-    def __init__(self, model: FCN, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(self, model: Segmenter, device: str = "auto", precision: str = "auto") -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.model = model.eval().to(self.device).to(memory_format=torch.channels_last)
 
-    def __call__(self, image: np.ndarray, scores: bool = True) -> Prediction:
+    def __call__(self, image: np.ndarray, scores: bool = True, name: str = "image") -> Prediction:
         """Segment one image.
 
         Args:
             image: (H, W, 3) uint8 RGB, any size from 1x1.
             scores: also give the class scores, K * H * W floats.
+            name: what errors call the image.
 
         Raises:
             UsageError: not an (H, W, 3) uint8 array.
+            DataError: a strip too long for the size at which the model sees photographs.
             NumericError: the model gives NaN or infinity; its labels would mean nothing.
         """
-        check_image("image", image)
+        check_image(name, image)
         pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        score_KHW = score_images(self.model, pixels, self.device, self.precision, "image")[0]
+        score_KHW = score_images(self.model, pixels, self.device, self.precision, name)[0]
         labels = score_KHW.argmax(0).to(torch.uint8).cpu().numpy()
         return Prediction(labels, score_KHW.float().cpu().numpy() if scores else None)

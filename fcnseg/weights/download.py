@@ -19,6 +19,10 @@ Progress = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 20
 _REMEDY = "free the disk or set FCNSEG_CACHE to another folder"
+_OTHERWISE = (
+    "use --weights FILE, for training also --weights none, or a backbone whose weights come with "
+    "pip: efficientnet_lite0"
+)
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -50,6 +54,7 @@ def fetch(
     timeout: float = 30.0,
     max_bytes: int = 2 << 30,
     progress: Progress | None = None,
+    otherwise: str = _OTHERWISE,
 ) -> Path:
     """Return the cached file of ``url``, downloaded first if it is not there.
 
@@ -57,7 +62,8 @@ def fetch(
     the first 8, as in ``resnet18-f37072fd.pth``. A cached file is used, without the network,
     only if its hash agrees; so a file put there by hand works too. ``timeout`` is in seconds and
     holds for each wait on the network, not for the whole download. ``progress(done, total)`` is
-    called with bytes; ``total`` is ``None`` if the server does not say.
+    called with bytes; ``total`` is ``None`` if the server does not say. ``otherwise`` is what the
+    error advises beside putting the file there by hand.
 
     The file appears under its name only when it is complete and its hash agrees; processes may
     fetch the same file at once. Addresses must be https, also after a redirect; plain http is
@@ -88,8 +94,16 @@ def fetch(
                 raise _Refused(f"what came has sha256 {found}")
         except (_Refused, http.client.HTTPException, OSError) as error:
             reason = _reason(error, timeout) + beside
-            raise WeightsError(_advice(url, path, sha256, reason)) from None
+            raise WeightsError(_advice(url, path, sha256, reason, otherwise)) from None
     return path
+
+
+def ask(url: str, timeout: float = 10.0) -> None:
+    """Ask a server for a file's headers; raises :class:`OSError` unless it has the file."""
+    _check_scheme(url)
+    request = urllib.request.Request(url, method="HEAD")
+    with _opener(url).open(request, timeout=timeout):
+        pass
 
 
 def _receive(
@@ -183,12 +197,11 @@ def _reason(error: Exception, timeout: float) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _advice(url: str, path: Path, sha256: str, reason: str) -> str:
+def _advice(url: str, path: Path, sha256: str, reason: str, otherwise: str) -> str:
     hash_text = f"sha256 {sha256}" if len(sha256) == 64 else f"sha256 beginning with {sha256}"
     return (
-        f"{url}: download failed: {reason}; put the file by hand at {path} ({hash_text}), or use "
-        "--weights FILE, --weights none, or a backbone whose weights come with pip: "
-        "efficientnet_lite0"
+        f"{url}: download failed: {reason}; put the file by hand at {path} ({hash_text}), or "
+        f"{otherwise}"
     )
 
 

@@ -295,9 +295,13 @@ def test_check_finds_the_same_image_in_both_parts(
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
-    assert "efficientnet_lite0" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "efficientnet_lite0" in out
+    assert "torchvision/fcn_resnet50" in out
     assert main(["models", "--json"]) == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    listed = json.loads(capsys.readouterr().out)
+    assert "torchvision/deeplabv3_resnet101" in [row["name"] for row in listed["models"]]
+    rows = {row["name"]: row for row in listed["backbones"]}
     assert rows["vgg16"]["parameters"] == 138357544
     assert rows["vgg16"]["native_size"] == 224
 
@@ -355,7 +359,7 @@ def test_the_observer_of_a_training_hears_of_the_download(
         progress(4_000_000, None)
         raise WeightsError("the server has gone")
 
-    monkeypatch.setattr("fcnseg.backbones.fetch", fetch)
+    monkeypatch.setattr("fcnseg.classifiers.fetch", fetch)
     config = TrainConfig(data="shapes", backbone="resnet18", run=str(tmp_path / "run"))
     events: list[Event] = []
     with pytest.raises(WeightsError, match="gone"):
@@ -371,7 +375,7 @@ def test_the_observer_of_a_training_hears_of_the_download(
 def test_vgg16_trains_from_nothing_on_shapes(
     no_network: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("fcnseg.backbones._build", narrow)
+    monkeypatch.setattr("fcnseg.classifiers.build", narrow)
     words = ["--backbone", "vgg16", "--variant", "8s", "--weights", "none", "--epochs", "1"]
     assert main(["train", *words, *SMALL, "--batch-size", "3", "--run", "vgg"]) == 0
     assert Path("vgg/best.safetensors").is_file()

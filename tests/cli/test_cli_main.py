@@ -89,7 +89,7 @@ def test_usage_errors_are_one_line_and_exit_2(
 
 
 def flags_of(name: str) -> set[str]:
-    parser = parser_of(name, import_module(f"fcnseg.cli.{name}"))
+    parser = parser_of(name, import_module(f"fcnseg.cli.{name.replace('-', '_')}"))
     return {flag for flag in parser._option_string_actions if flag.startswith("--")}
 
 
@@ -97,6 +97,8 @@ def test_every_flag_that_a_text_names_is_a_flag_of_a_command() -> None:
     known = {"--version", "--help"}.union(*(flags_of(name) for name in cli.COMMANDS))
     unknown = []
     for path in sorted(Path(cli.__file__).parents[1].rglob("*.py")):
+        if path.name == "explain_style.py":
+            continue  # a style sheet: its variables begin like flags
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", node.value))
@@ -144,7 +146,7 @@ def test_out_of_memory_names_flags_of_the_command_alone(
     assert cli.main([name]) == 5
     named = set(re.findall(r"--[a-z-]+", capsys.readouterr().err))
     assert named <= known
-    assert bool(named) == (name in ("train", "eval", "heatmap", "predict"))
+    assert bool(named) == (name in ("train", "eval", "heatmap", "predict", "classify"))
 
 
 def test_bugs_are_not_hidden() -> None:

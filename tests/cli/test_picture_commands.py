@@ -42,10 +42,10 @@ def test_heatmap_writes_the_figure_and_the_numbers(
     with Image.open(tmp_path / "out/chelsea.heatmap.png") as figure:
         assert figure.width > 600
     with np.load(tmp_path / "out/chelsea.npz") as numbers:
-        assert numbers["score"].shape == (1000, 8, 13)  # 256 px at stride 32
+        assert numbers["score"].shape == (1000, 8, 12)  # 256 px at stride 32
         assert numbers["score"].dtype == np.float32
         assert list(numbers["classes"])[281:286][-1] == "Egyptian cat"
-        assert numbers["stride"] == pytest.approx([32 * 300 / 256, 32 * 451 / 385])
+        assert numbers["stride"] == pytest.approx([32 * 300 / 256, 32 * 451 / 384])
         assert numbers["offset"].shape == (2,)
     assert cat.read_bytes() == before
 
@@ -76,7 +76,7 @@ def test_heatmap_of_a_trained_network(cat: Path, tmp_path: Path, checkpoint: Pat
         (["--top", "0"], 2, "--top: expected 1 to 30 classes, got 0"),
         (["--classes", "a"], 2, "classes have this in their names ("),
         (["--classes", ""], 2, "--classes '': no class has this in its name"),
-        (["--weights", "none"], 2, "--weights none: a classifier without weights sees nothing"),
+        (["--weights", "none"], 2, "--weights none: a network without weights sees nothing"),
         (
             ["--checkpoint", "x", "--backbone", "vgg16"],
             2,

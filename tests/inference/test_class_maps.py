@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 from torch import fx, nn
 
-from fcnseg.backbones import LITE0, build_classifier, describe, imagenet_classes
+from fcnseg.catalogue import LITE0, describe, imagenet_classes
+from fcnseg.classifiers import build_classifier
 from fcnseg.convolutionalize import convolutionalize
+from fcnseg.dilate import dilate
 from fcnseg.errors import NumericError, UsageError
 from fcnseg.inference.heatmap import classifier_maps, find_classes
 from fcnseg.preprocessing import Preprocessing
@@ -156,3 +158,18 @@ def test_an_image_smaller_than_the_window_is_extended(size: tuple[int, int]) -> 
     assert np.allclose(maps.score[:, 0, 0], expected, atol=1e-4)
     assert maps.stride == (32, 32)
     assert maps.probabilities([0], size).shape == (1, *size)
+
+
+@pytest.mark.parametrize("name", [LITE0, "resnet18", "timm/tf_mobilenetv3_small_minimal_100"])
+@pytest.mark.parametrize("stride", [16, 8])
+def test_a_finer_map_covers_the_photograph_and_no_more(name: str, stride: int, photograph) -> None:
+    """Networks padded as TensorFlow does it begin late, and go on behind the image."""
+    torch.manual_seed(0)
+    image, preprocessing = photograph("chelsea"), describe(name).preprocessing
+    net = dilate(convolutionalize(build_classifier(name)), stride)
+    maps = classifier_maps(net, preprocessing, imagenet_classes(), image)
+    for axis in (0, 1):
+        first, step = maps.offset[axis], maps.stride[axis]
+        last = first + step * (maps.score.shape[1 + axis] - 1)
+        assert 0 <= first + 0.5 <= step
+        assert image.shape[axis] - 1 - step < last <= image.shape[axis] - 0.5

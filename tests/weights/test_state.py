@@ -206,3 +206,85 @@ def test_keys_that_do_not_fit_are_counted_and_named(state):
 def test_weights_that_are_not_finite_are_refused(state, bad):
     state["2.weight"][1, 2] = bad
     unchanged_after(network(), state, r"NaN or infinity in 1 tensors \(2\.weight\)")
+
+
+SMALL_FLOATS = [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("kind", [*SMALL_FLOATS, torch.float4_e2m1fn_x2, torch.complex64])
+def test_other_floats_are_of_another_type(tmp_path, state, suffix, kind):
+    numbers = torch.zeros(4, 3, 3, 3 * kind.itemsize, dtype=torch.uint8)
+    state["0.weight"] = numbers.view(kind) if not kind.is_complex else numbers[..., :3].to(kind)
+    path = save(state, tmp_path / f"a{suffix}")
+    unchanged_after(
+        network(),
+        read_state(path),
+        rf"1 of another type \(0\.weight: {kind} in the file, torch\.fl",
+    )
+
+
+def test_a_counter_is_a_whole_number(state):
+    state["1.num_batches_tracked"] = torch.zeros((), dtype=torch.complex64)
+    unchanged_after(network(), state, r"1 of another type \(1\.num_batches_tracked")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_floats_of_each_width_are_converted(state, kind):
+    module = network()
+    given = {n: t.to(kind) if t.is_floating_point() else t for n, t in state.items()}
+    load_into(module, given, "a.pth")
+    assert module[0].weight.dtype == torch.float32
+    assert torch.equal(module[0].weight, given["0.weight"].to(torch.float32))
+
+
+def test_what_is_infinite_in_the_networks_type_is_refused(state):
+    state["2.bias"] = torch.tensor([0.0, 1e300], dtype=torch.float64)
+    unchanged_after(
+        network(), state, r"a\.pth: NaN or infinity in 1 tensors \(2\.bias\) as float32;"
+    )
+    module = network().double()
+    load_into(module, state, "a.pth")
+    assert module[2].bias[1] == 1e300
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\x1b[31mred", "a\nb", "\u202eleft", "k" * 100_000, "\x00" * 100_000],
+    ids=["escape", "lines", "turned", "long", "zeros"],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_names_of_a_file_stay_short_and_printable(tmp_path, state, suffix, name):
+    state[name] = torch.zeros(1)
+    path = save(state, tmp_path / f"a{suffix}")
+    with pytest.raises(WeightsError, match=r"1 unexpected \('") as caught:
+        load_into(network(), read_state(path), "a.pth")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800
+    torch.save({name: [1], ("x", name): 2}, tmp_path / "entries.pth")
+    with pytest.raises(WeightsError, match=r"got 2 entries \('") as caught:
+        read_state(tmp_path / "entries.pth")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 800 + len(str(tmp_path))
+
+
+def test_a_tensor_of_many_sides_makes_no_long_message(state):
+    state["2.bias"] = torch.zeros([1] * 5000)
+    with pytest.raises(WeightsError, match=r"1 of another shape \(2\.bias: ") as caught:
+        load_into(network(), state, "a.pth")
+    assert len(str(caught.value)) < 400
+
+
+def test_what_a_library_quotes_of_a_file_is_printable(tmp_path):
+    header = '{"a\x7f\u202e":{"dtype":"U8","shape":[8],"data_offsets":[4,2]}}'.encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(WeightsError, match="not a whole safetensors file") as caught:
+        read_state(path)
+    assert str(caught.value).isprintable()
+
+
+def test_a_pickle_of_the_hub_is_read(tmp_path, state):
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(state, path)
+    assert sorted(read_state(path)) == sorted(state)

@@ -1,0 +1,209 @@
+"""``fcnseg classify``."""
+
+from pathlib import Path
+from typing import Any
+
+HELP = "name what is in a photograph, by its centre, densely or in many crops"
+EXAMPLES = """\
+fcnseg classify photo.jpg
+fcnseg classify photo.jpg --mode dense
+fcnseg classify photos/ --backbone vgg16 --mode both --scales 256,384,512
+fcnseg classify imagenet/val --backbone resnet50 --mode dense --json > scores.json"""
+
+_MOST_FAULTS = 3
+
+
+def add_arguments(parser: Any) -> None:
+    from fcnseg.cli.inputs import add_max_pixels
+
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="photographs, or folders; where a folder has no images but folders of them, these "
+        "are named after classes (name, WordNet id or number) and the accuracy is printed",
+    )
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--backbone",
+        metavar="NAME",
+        default="efficientnet_lite0",
+        help="classifier (default efficientnet_lite0, whose ImageNet weights come with pip)",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="auto|FILE",
+        default="auto",
+        help="weights of the classifier (default auto)",
+    )
+    group.add_argument(
+        "--device", metavar="auto|cpu|cuda|mps", default="auto", help="where to compute"
+    )
+    group = parser.add_argument_group("how to look")
+    group.add_argument(
+        "--mode",
+        metavar="center|dense|multicrop|both",
+        default="center",
+        help="center: the crop in the middle, the ordinary test (default); dense: the whole image "
+        "through the fully convolutional classifier, scores averaged over its map; multicrop: 5x5 "
+        "crops; both: the mean of dense and multicrop",
+    )
+    group.add_argument(
+        "--scales",
+        metavar="N,N",
+        help="lengths in pixels that the short side is scaled to, averaged; 256,384,512 in the "
+        "VGG paper (default: what the classifier was tested at; center has no other)",
+    )
+    group.add_argument(
+        "--no-mirror",
+        action="store_true",
+        help="do not average with the mirrored image (center never does)",
+    )
+    group = parser.add_argument_group("what to print")
+    group.add_argument(
+        "--top", type=int, metavar="N", default=5, help="the N best classes (default 5)"
+    )
+    add_max_pixels(group)
+    group.add_argument("--json", action="store_true", help="print JSON in place of the tables")
+
+
+def run(args: Any) -> int:
+    from fcnseg.catalogue import class_names
+    from fcnseg.cli.inputs import check_scaled, each_image
+    from fcnseg.cli.tables import print_json, print_table
+
+    scales = _checked(args)
+    classes = class_names(args.backbone)
+    paths, truth = found(args.images, classes)
+    classifier = _classifier(args, scales)
+    results: list[dict[str, Any]] = []
+
+    def work(path: Path, image: Any) -> None:
+        check_scaled(path, image, max(classifier.scales), "--scales" if scales else None)
+        probability = classifier(image)
+        ranked = [int(i) for i in (-probability).argsort(kind="stable")]
+        best = [(i, float(probability[i])) for i in ranked[: args.top]]
+        named = [{"name": classes[i], "id": i, "probability": p} for i, p in best]
+        result: dict[str, Any] = {"image": str(path), "classes": named}
+        if path.parent in truth:
+            right = truth[path.parent]
+            result["truth"] = {"name": classes[right], "id": right}
+            result["rank"] = ranked.index(right) + 1
+        elif not args.json:
+            rows = [(classes[i], f"{p:.3f}") for i, p in best]
+            print_table(str(path), ("class", "probability"), rows)
+        results.append(result)
+
+    code = each_image(paths, work, args.max_pixels)
+    scored = [result for result in results if "rank" in result]
+    if args.json:
+        how = {"mode": args.mode, "scales": classifier.scales, "mirror": classifier.mirror}
+        print_json({**how, "accuracy": accuracy(scored), "images": results})
+    elif scored:
+        _print_accuracy(scored)
+    return code
+
+
+def found(names: list[str], classes: Any) -> tuple[list[Path], dict[Path, int]]:
+    """The photographs, and the class of each folder that is named after one.
+
+    Raises:
+        DataError: nothing where a name points, or folders that are not named after classes.
+    """
+    from fcnseg.cli.inputs import photographs
+    from fcnseg.data.faults import raise_faults
+    from fcnseg.errors import DataError
+    from fcnseg.inference.class_names import class_of_folder, wordnet_ids
+
+    paths: list[Path] = []
+    truth: dict[Path, int] = {}
+    faults: list[str] = []
+    for name in names:
+        folders = class_folders(Path(name))
+        ids = wordnet_ids() if folders else ()
+        for folder in folders:
+            try:
+                truth[folder] = class_of_folder(folder.name, classes, ids)
+            except DataError as error:
+                why = "folders in a folder without images are named after classes"
+                faults.append(f"{folder}: {error} ({why})")
+        paths += photographs([str(f) for f in folders] or [name], equal_stems=True)
+    raise_faults(faults[:_MOST_FAULTS])
+    return paths, truth
+
+
+def class_folders(path: Path) -> list[Path]:
+    """The folders with images in a folder that has none itself, in order."""
+    from fcnseg.cli.inputs import images_in
+
+    if not path.is_dir() or images_in(path):
+        return []
+    inside = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [folder for folder in inside if images_in(folder)]
+
+
+def accuracy(scored: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The shares, 0 to 1, of images whose class was the best, and among the best five.
+
+    Each of ``scored`` has the ``rank`` of its class, from 1. None where there are none.
+    """
+    if not scored:
+        return None
+    shares = {f"top{n}": sum(r["rank"] <= n for r in scored) / len(scored) for n in (1, 5)}
+    return {"images": len(scored), **shares}
+
+
+def _print_accuracy(scored: list[dict[str, Any]]) -> None:
+    from fcnseg.cli.tables import print_table
+
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in scored:
+        groups.setdefault(result["truth"]["name"], []).append(result)
+    rows = []
+    for name, group in [*groups.items(), ("all", scored)]:
+        share = accuracy(group)
+        assert share is not None
+        tops = (f"{100 * share[top]:.1f}" for top in ("top1", "top5"))
+        rows.append((name, str(share["images"]), *tops))
+    print_table("", ("class", "images", "top-1 accuracy %", "top-5 accuracy %"), rows)
+
+
+def _checked(args: Any) -> list[int] | None:
+    """The scales asked for, once the flags are known to go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    from fcnseg.errors import UsageError
+
+    if args.top < 1:
+        raise UsageError(f"--top: expected 1 class or more, got {args.top}")
+    if args.weights == "none":
+        raise UsageError("--weights none: a classifier without weights knows nothing; give a FILE")
+    if args.no_mirror and args.mode == "center":
+        raise UsageError("--no-mirror: --mode center never mirrors; leave it out")
+    if args.scales is None:
+        return None
+    words = [word.strip() for word in args.scales.split(",")]
+    wrong = next((w for w in words if not (w.isascii() and w.isdigit() and 0 < int(w) < 10**5)), "")
+    if wrong or not all(words):
+        raise UsageError(
+            f"--scales {args.scales}: expected lengths in pixels such as 256,384,512, got {wrong!r}"
+        )
+    return [int(word) for word in words]
+
+
+def _classifier(args: Any, scales: list[int] | None) -> Any:
+    from fcnseg.catalogue import describe
+    from fcnseg.classifiers import build_classifier
+    from fcnseg.cli.progress import Progress
+    from fcnseg.engine.events import Downloading
+    from fcnseg.inference.classify import ImageClassifier, check_mode
+
+    preprocessing = describe(args.backbone).preprocessing
+    check_mode(args.mode, scales, preprocessing.native_size)  # before any download
+    with Progress() as progress:
+        net = build_classifier(
+            args.backbone, args.weights, lambda done, total: progress(Downloading(done, total))
+        )
+    return ImageClassifier(net, preprocessing, args.mode, scales, not args.no_mirror, args.device)
