@@ -65,7 +65,8 @@ def test_a_photograph_is_scored_as_torchvision_scores_it(
     assert result.labels.shape == size
     assert result.scores is not None
     if size == (1, 1):
-        assert np.allclose(result.scores, expected, rtol=1e-4)
+        # One colour: the scores nearly vanish, and are compared with the largest.
+        assert np.abs(result.scores - expected).max() < 1e-4 * np.abs(expected).max()
         return
     assert difference(result.scores, expected) < 1e-5
     assert np.array_equal(result.labels, result.scores.argmax(0))
