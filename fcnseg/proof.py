@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from fcnseg.errors import UsageError
-from fcnseg.trace import Feature, evaluating, first_channels, on_meta
+from fcnseg.trace import Feature, evaluating
+from fcnseg.tracer import first_channels, run_on_shapes
 
 
 class Proof:
@@ -75,13 +76,11 @@ def check_larger(net: fx.GraphModule, size: Sequence[int]) -> None:
     Raises:
         UsageError: it takes images of that size only.
     """
-    state, dtype = on_meta(net)
     # No multiple of the size: windows of attention that divide it would divide its multiples.
     larger = [2 * side + 64 for side in size]
-    image = torch.empty(1, first_channels(net), *larger, device="meta", dtype=dtype)
     try:
         with evaluating(net):
-            torch.func.functional_call(net, state, image)
+            run_on_shapes(net, (1, first_channels(net), *larger))
     except (RuntimeError, ValueError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(

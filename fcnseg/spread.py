@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from fcnseg.errors import UsageError
-from fcnseg.trace import on_meta
+from fcnseg.tracer import run_on_shapes
 
 Pair = tuple[int, int]
 
@@ -92,11 +92,8 @@ class DilatedAvgPool(nn.Module):
         self, pool: nn.AvgPool2d, move: Move, padding: tuple[Pair, Pair], overhang: Pair
     ) -> None:
         super().__init__()
-        self.kernel_size, self.stride, self.dilation = (
-            _pair(pool.kernel_size),
-            move.step,
-            move.spread,
-        )
+        self.kernel_size = _pair(pool.kernel_size)
+        self.stride, self.dilation = move.step, move.spread
         (top, left), (bottom, right) = padding
         self.padding, self.overhang = (left, right, top, bottom), (0, overhang[1], 0, overhang[0])
         self.counts_padding, self.divisor = pool.count_include_pad, pool.divisor_override
@@ -199,9 +196,7 @@ def _pads_as_told(layer: nn.Conv2d, padding: Pair) -> bool:
     told = _sharing(layer)
     _tell(told, padding)
     side = 1 + max((k - 1) * d for k, d in zip(layer.kernel_size, layer.dilation, strict=True))
-    state, dtype = on_meta(told)
-    image = torch.empty(1, layer.in_channels, side, side, device="meta", dtype=dtype)
-    got = torch.func.functional_call(told, state, image).shape[2:]
+    got = run_on_shapes(told, (1, layer.in_channels, side, side)).shape[2:]
     sizes = zip(layer.kernel_size, layer.dilation, padding, layer.stride, strict=True)
     return tuple(got) == tuple((side + 2 * p - (k - 1) * d - 1) // s + 1 for k, d, p, s in sizes)
 

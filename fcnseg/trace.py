@@ -19,7 +19,7 @@ from fcnseg import tracer
 from fcnseg.errors import UsageError
 from fcnseg.geometry import Axis, Geometry
 from fcnseg.rules import EVERYWHERE, FACTORIES, RULES, Mark, Place, is_pointwise, joined
-from fcnseg.tracer import Untraceable, on_meta, record
+from fcnseg.tracer import Untraceable, first_channels, on_meta, record
 
 
 @dataclass(frozen=True)
@@ -155,15 +155,6 @@ def trace_features(
             f"the network cannot take an image of {height}x{width} px: {reason}"
         ) from error
     return recorder.features
-
-
-def first_channels(net: fx.GraphModule) -> int:
-    """Channels of the image that a network takes: those of its first convolution."""
-    for node in net.graph.nodes:
-        layer = net.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if isinstance(layer, nn.Conv2d):
-            return layer.in_channels
-    return 3
 
 
 class _Recorder(nn.Module):

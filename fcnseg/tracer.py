@@ -1,5 +1,6 @@
 """How ``torch.fx`` records a network: what stays whole, and which way a branch goes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -90,11 +91,8 @@ def _on_shapes(net: nn.Module, wanted: fx.Node, size: tuple[int, int]) -> bool |
             break
     graph.output(copied[wanted])
     so_far = fx.GraphModule(net, graph)
-    state, dtype = on_meta(so_far)
-    channels = next((m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)), 3)
-    image = torch.empty(1, channels, *size, device="meta", dtype=dtype)
     try:
-        way: Any = torch.func.functional_call(so_far, state, image)
+        way: Any = run_on_shapes(so_far, (1, first_channels(so_far), *size))
     except (RuntimeError, TypeError, ValueError, AssertionError):
         return None
     return way if isinstance(way, bool) else None
@@ -105,3 +103,22 @@ def on_meta(net: nn.Module) -> tuple[dict[str, Tensor], torch.dtype]:
     tensors = [*net.named_parameters(), *net.named_buffers()]
     dtype = next((t.dtype for _, t in tensors if t.is_floating_point()), torch.float32)
     return {name: tensor.to("meta") for name, tensor in tensors}, dtype
+
+
+def run_on_shapes(net: nn.Module, shape: Sequence[int]) -> Any:
+    """What a network gives for an image of a shape (N, C, H, W), as shapes alone.
+
+    Raises whatever the network raises where it does not take the shape.
+    """
+    state, dtype = on_meta(net)
+    image = torch.empty(tuple(shape), device="meta", dtype=dtype)
+    return torch.func.functional_call(net, state, image)
+
+
+def first_channels(net: fx.GraphModule) -> int:
+    """Channels of the image that a network takes: those of its first convolution."""
+    for node in net.graph.nodes:
+        layer = net.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if isinstance(layer, nn.Conv2d):
+            return layer.in_channels
+    return 3

@@ -53,7 +53,7 @@ MAY = {
     "model": PARTS | {"devices"},
     "engine": MODEL | LEAVES | {"config"},
     "inference": MODEL | LEAVES,
-    "explain": MODEL | LEAVES,
+    "explain": MODEL | LEAVES | {"build"},
     "build": MODEL | LEAVES | {"config", "engine", "inference", "sources"},
     "imports": MODEL | LEAVES | {"build", "segmenters"},
 }

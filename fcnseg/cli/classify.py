@@ -174,6 +174,7 @@ def _checked(args: Any) -> list[int] | None:
     Raises:
         UsageError: they do not.
     """
+    from fcnseg.cli.inputs import whole_numbers
     from fcnseg.errors import UsageError
 
     if args.top < 1:
@@ -184,13 +185,7 @@ def _checked(args: Any) -> list[int] | None:
         raise UsageError("--no-mirror: --mode center never mirrors; leave it out")
     if args.scales is None:
         return None
-    words = [word.strip() for word in args.scales.split(",")]
-    wrong = next((w for w in words if not (w.isascii() and w.isdigit() and 0 < int(w) < 10**5)), "")
-    if wrong or not all(words):
-        raise UsageError(
-            f"--scales {args.scales}: expected lengths in pixels such as 256,384,512, got {wrong!r}"
-        )
-    return [int(word) for word in words]
+    return whole_numbers("--scales", args.scales, "lengths in pixels such as 256,384,512", 10**5)
 
 
 def _classifier(args: Any, scales: list[int] | None) -> Any:

@@ -72,6 +72,18 @@ def check_scaled(path: Path, image: Any, side: int, flag: str | None) -> None:
         )
 
 
+def whole_numbers(flag: str, text: str, expected: str, below: int) -> list[int]:
+    """The numbers of a flag such as ``--scales 256,384``, from 1 up and under ``below``.
+
+    Raises :class:`UsageError` that names the flag, what was ``expected`` and the first wrong word.
+    """
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdigit() and 1 <= int(word) < below):
+            raise UsageError(f"{flag} {text}: expected {expected}, got {word!r}")
+    return [int(word) for word in words]
+
+
 def add_max_pixels(parser: Any) -> None:
     """The setting of that name as a flag of commands that read photographs alone."""
     from dataclasses import fields

@@ -72,15 +72,10 @@ def read_factors(text: str) -> list[int]:
     Raises:
         UsageError: something else than whole numbers from 1 up.
     """
-    from fcnseg.errors import UsageError
+    from fcnseg.cli.inputs import whole_numbers
 
-    words = [word.strip() for word in text.split(",")]
-    for word in words:
-        if not (word.isascii() and word.isdigit() and 1 <= int(word) < 10**9):
-            raise UsageError(
-                f"--factors {text}: expected whole numbers from 1 up such as 32,16,8, got {word!r}"
-            )
-    return list(dict.fromkeys(int(word) for word in words))
+    expected = "whole numbers from 1 up such as 32,16,8"
+    return list(dict.fromkeys(whole_numbers("--factors", text, expected, 10**9)))
 
 
 def variants(factor: int) -> list[str]:

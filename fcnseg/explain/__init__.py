@@ -10,8 +10,8 @@ from typing import cast
 import torch
 from torch import fx
 
-from fcnseg.backbones import build_backbone
-from fcnseg.catalogue import BackboneInfo, describe
+from fcnseg.build import build_fcn
+from fcnseg.catalogue import describe
 from fcnseg.checks import check_choice
 from fcnseg.classifiers import build_classifier, count_parameters
 from fcnseg.convolutionalize import rewrite_tail
@@ -23,8 +23,7 @@ from fcnseg.explain.parts import list_parts
 from fcnseg.explain.records import Cells, Explanation, Place, Skip, Totals, Upsampling
 from fcnseg.explain.surgery import tell_changes, tell_surgery
 from fcnseg.heads import VARIANTS, Padding, SkipHead
-from fcnseg.model import FCN, ModelInfo
-from fcnseg.palette import voc_palette
+from fcnseg.model import OUTPUT_STRIDES
 from fcnseg.trace import trace
 
 _LARGEST = 100_000
@@ -52,11 +51,12 @@ def explain(
         UsageError: a name, a size or a combination that does not fit.
     """
     _check(variant, size, output_stride)
-    info = describe(backbone)
-    native = (info.preprocessing.native_size,) * 2
+    native = (describe(backbone).preprocessing.native_size,) * 2
     with torch.device("meta"):
         plain = build_classifier(backbone)
-        fcn = _fcn(info, variant, padding, output_stride, num_classes)
+        fcn = build_fcn(
+            backbone, variant, num_classes, padding=padding, output_stride=output_stride
+        )
     built, head = fcn.backbone, fcn.head
     before = Traced.at(trace(plain, native), native)
     copied = trace(copy.deepcopy(plain), native)
@@ -93,31 +93,11 @@ def explain(
 
 def _check(variant: str, size: Cells, output_stride: int) -> None:
     check_choice("--variant", variant, list(VARIANTS))
-    check_choice("--output-stride", output_stride, (8, 16, 32))
+    check_choice("--output-stride", output_stride, OUTPUT_STRIDES)
     if not all(1 <= side <= _LARGEST for side in size):
         raise UsageError(
             f"--size {size[0]}x{size[1]}: expected sides of 1 to {_LARGEST} pixels, as in 500x500"
         )
-
-
-def _fcn(
-    info: BackboneInfo, variant: str, padding: Padding, output_stride: int, num_classes: int
-) -> FCN:
-    strides = VARIANTS[variant].strides
-    built = build_backbone(info.name, "none", padding, strides, output_stride=output_stride)
-    head = SkipHead(built.taps, built.channels, num_classes, variant, padding=padding)
-    classes = tuple(f"class {i}" for i in range(num_classes))
-    about = ModelInfo(
-        backbone=info.name,
-        variant=variant,
-        padding=padding,
-        upsample="learned",
-        classes=classes,
-        palette=tuple(voc_palette(num_classes)),
-        preprocessing=info.preprocessing,
-        output_stride=output_stride,
-    )
-    return FCN(built, head, about)
 
 
 def _place(kept: Traced, name: str) -> Place:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fcnseg.classifiers import count_parameters
 from fcnseg.explain.records import Cells, Place, Skip, Upsampling
 from fcnseg.heads import SkipHead
 
@@ -28,7 +29,7 @@ def list_skips(
             channels=channels[stride],
             place=places[stride],
             scale=float(head.scales.get(stride, 1.0)),
-            score_parameters=_count(head.score[f"stride{stride}"]),
+            score_parameters=count_parameters(head.score[f"stride{stride}"]),
         )
         for stride in head.strides
     )
@@ -92,9 +93,5 @@ def _upsampling(head: SkipHead, source: int, to: int, coarse: Cells, target: Pla
         cropped=cropped,
         fine=target.size,
         result=result,
-        parameters=_count(layer),
+        parameters=count_parameters(layer),
     )
-
-
-def _count(module: Any) -> int:
-    return sum(p.numel() for p in module.parameters())
