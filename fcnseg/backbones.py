@@ -11,13 +11,13 @@ from fcnseg.checks import check_choice
 from fcnseg.classifiers import build_classifier
 from fcnseg.convolutionalize import Rewrite, rewrite_tail
 from fcnseg.dilate import dilate
+from fcnseg.download import Progress
 from fcnseg.errors import UsageError
 from fcnseg.geometry import Geometry
 from fcnseg.proof import refusing
 from fcnseg.taps import extract, find_taps
 from fcnseg.trace import evaluating, trace, trace_features
 from fcnseg.tracer import run_on_shapes
-from fcnseg.weights.download import Progress
 
 
 class Backbone(nn.Module):

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
+from fcnseg.audit.first_look import first_look, read_class_weights
 from fcnseg.backbones import build_backbone
 from fcnseg.catalogue import describe
 from fcnseg.checks import check_choice
@@ -13,16 +14,19 @@ from fcnseg.config import Size, TrainConfig, validate
 from fcnseg.data.loading import evaluation_loader, training_loader
 from fcnseg.data.sample import Source
 from fcnseg.devices import choose_device, choose_precision
+from fcnseg.download import Progress
 from fcnseg.engine.checkpoint import load_fitting, load_tensors, read_model
-from fcnseg.engine.events import Downloading, Notice, Observer, silent
+from fcnseg.engine.events import Evaluating, Notice, Observer, downloading, silent
 from fcnseg.engine.train import Batches, Result, enter, fit_config, steps_in_epoch
 from fcnseg.errors import UsageError, WeightsError
 from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
 from fcnseg.model import FCN, OUTPUT_STRIDES, ModelInfo
-from fcnseg.palette import voc_palette
+from fcnseg.palette import Colour, voc_palette
 from fcnseg.preprocessing import Preprocessing
-from fcnseg.sources import build_sources
-from fcnseg.weights.download import Progress
+from fcnseg.sources import build_sources, scaled
+
+if TYPE_CHECKING:
+    from fcnseg.data.transforms import TrainingTransform
 
 _CROP = Size(480, 480)
 
@@ -39,6 +43,7 @@ def build_fcn(
     preprocessing: Preprocessing | None = None,
     progress: Progress | None = None,
     output_stride: int = 32,
+    short_side: int | None = None,
 ) -> FCN:
     """An FCN, ready to train: (N, 3, H, W) preprocessed -> (N, num_classes, H, W) scores.
 
@@ -55,6 +60,8 @@ def build_fcn(
         progress: called with (bytes done, bytes in all or None) while weights are downloaded.
         output_stride: the coarsest stride left in the backbone, 32, 16 or 8: what went further is
             dilated, for finer score maps at more memory and time.
+        short_side: what prediction and evaluation scale the short side of a photograph to, in
+            pixels; None: they take it as it is.
 
     Raises:
         UsageError: a name, a variant or a count that does not fit.
@@ -80,6 +87,7 @@ def build_fcn(
         palette=colours,
         preprocessing=preprocessing or describe(backbone).preprocessing,
         output_stride=output_stride,
+        short_side=short_side,
     )
     return _assemble(info, weights, progress)
 
@@ -133,11 +141,60 @@ def train(config: TrainConfig, observer: Observer = silent) -> Result:
     folder = enter(config)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
-    training, validation = build_sources(config)
-    model = build_model(config, training, observer)
+    sources = build_sources(config, observer)
+    class_weights = look_first(config, sources, observer)
+    model = build_model(config, sources[0], observer)
+    training, validation = prepared(config, sources, observer)
     batches = build_batches(config, training, validation, model)
-    sources = training, validation
-    return fit_config(config, folder, model, batches, sources, device, precision, observer)
+    return fit_config(
+        *(config, folder, model, batches, sources, device, precision),
+        class_weights=class_weights,
+        observer=observer,
+    )
+
+
+def look_first(
+    config: TrainConfig, sources: tuple[Source, Source], observer: Observer = silent
+) -> list[float] | None:
+    """Stop at data that training would stop at later; return the weights of the classes.
+
+    Raises :class:`DataError` with the first faults of the data.
+    """
+    balanced = config.class_weights == "auto"
+    looked_at = sources if config.check_first == "quick" else sources[:1] if balanced else ()
+    reports = first_look(looked_at, config.workers, balanced, config.max_pixels, observer)
+    if config.class_weights == "none":
+        return None
+    training = sources[0]
+    if not balanced:
+        weights = read_class_weights(config.class_weights, training.classes)
+    else:
+        weights = reports[0].class_weights
+    pairs = zip(training.classes, weights, strict=True)
+    observer(Notice(f"class weights: {', '.join(f'{name} {w:.3g}' for name, w in pairs)}"))
+    return weights
+
+
+def prepared(
+    config: TrainConfig, sources: tuple[Source, Source], observer: Observer = silent
+) -> tuple[Source, Source]:
+    """Training samples scaled, and both decoded into the cache, as the settings say.
+
+    Raises :class:`UsageError` for samples that are no files, and :class:`EnvironmentFault` for a
+    cache that cannot be written.
+    """
+    training, validation = scaled(sources[0], config.short_side), sources[1]
+    if config.cache is None:
+        return training, validation
+    from fcnseg.data.cache import cached
+
+    folder = Path(config.cache)
+
+    def progress(done: int, total: int) -> None:
+        observer(Evaluating(done, total, "decoding into the cache"))
+
+    made = [cached(s, folder, config.workers, progress) for s in (training, validation)]
+    return made[0], made[1]
 
 
 def build_model(config: TrainConfig, source: Source, observer: Observer = silent) -> FCN:
@@ -155,7 +212,8 @@ def build_model(config: TrainConfig, source: Source, observer: Observer = silent
         classes=source.classes,
         palette=source.palette,
         output_stride=config.output_stride,
-        progress=lambda done, total: observer(Downloading(done, total)),
+        short_side=config.short_side,
+        progress=downloading(observer),
     )
     if config.init_from is not None and not config.resume:
         taken, kept = load_fitting(config.init_from, model)
@@ -168,16 +226,28 @@ def build_model(config: TrainConfig, source: Source, observer: Observer = silent
 
 def build_batches(config: TrainConfig, training: Source, validation: Source, model: FCN) -> Batches:
     """Augmented training batches and validation batches of whole images."""
-    from fcnseg.data.transforms import TrainingTransform
-
     fill = model.info.preprocessing.fill
-    crop = config.crop_size or (config.image_size if config.data == "shapes" else _CROP)
-    scale = (config.scale_min, config.scale_max)
-    transform = TrainingTransform(crop, scale=scale, fill=fill)
+    transform = training_transform(config, fill)
     return Batches(
         training=lambda epoch: training_loader(
             training, transform, config.batch_size, config.seed, epoch, config.workers, fill
         ),
         validation=lambda: evaluation_loader(validation, config.batch_size, config.workers),
         steps_per_epoch=steps_in_epoch(len(training), config.batch_size),
+    )
+
+
+def training_transform(config: TrainConfig, fill: Colour) -> "TrainingTransform":
+    """The augmentation that the settings describe; ``fill`` is the colour beside the images."""
+    from fcnseg.data.transforms import TrainingTransform
+
+    return TrainingTransform(
+        config.crop_size or (config.image_size if config.data == "shapes" else _CROP),
+        scale=(config.scale_min, config.scale_max),
+        flip=config.flip,
+        rotate=config.rotate,
+        colour=config.colour,
+        blur=config.blur,
+        max_class_share=config.max_class_share,
+        fill=fill,
     )

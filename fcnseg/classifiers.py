@@ -11,12 +11,16 @@ from torch import Tensor, nn
 from torchvision import models
 
 from fcnseg.catalogue import BackboneInfo, describe
+from fcnseg.download import Progress, ask, cache_path, fetch
 from fcnseg.errors import WeightsError
-from fcnseg.weights.download import Progress, ask, cache_path, fetch
 from fcnseg.weights.state import load_into, one_line, read_state
 
 # Heads beside the classifier that only ever helped its training.
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
+_OTHERWISE = (
+    "use --weights FILE, for training also --weights none, or a backbone whose weights come with "
+    "pip: efficientnet_lite0"
+)
 # timm's repositories hold the first; some people's hold the second alone.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -107,7 +111,7 @@ def _fetched(info: BackboneInfo, progress: Progress | None) -> Path:
         raise WeightsError(
             f"--backbone {info.name}: nobody publishes weights for it; give --weights FILE or none"
         )
-    return fetch(info.url, info.sha256, progress=progress)
+    return fetch(info.url, info.sha256, fault=WeightsError, otherwise=_OTHERWISE, progress=progress)
 
 
 def _from_hub(info: BackboneInfo) -> Path:

@@ -25,6 +25,7 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 _Own = TypeVar("_Own")
 _KEYS_SHOWN = 4
+_LATER = {"output_stride": 32, "short_side": None}
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ModelInfo:
         palette: K colours, 8-bit RGB.
         preprocessing: what the backbone expects.
         output_stride: coarsest stride in the backbone; layers beyond it are dilated.
+        short_side: pixels that the short side of a photograph is scaled to before it is scored,
+            as in training; None: photographs are scored as they are.
     """
 
     backbone: str
@@ -50,16 +53,12 @@ class ModelInfo:
     palette: tuple[tuple[int, int, int], ...]
     preprocessing: Preprocessing
     output_stride: int = 32
+    short_side: int | None = None
 
     @property
     def num_classes(self) -> int:
         """Count of classes K."""
         return len(self.classes)
-
-    @property
-    def short_side(self) -> None:
-        """None: an FCN is scored on photographs as they are."""
-        return None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, for a checkpoint."""
@@ -76,11 +75,11 @@ class ModelInfo:
         if not isinstance(values, Mapping):
             raise UsageError(f"model description: expected keys and values, got {_said(values)}")
         known = {f.name for f in fields(cls)}
-        # Models without an output stride are older than the setting.
-        if set(values) | {"output_stride"} != known:
-            wrong = [shown(str(key)) for key in sorted((set(values) ^ known) - {"output_stride"})]
+        # Models without these are older than the settings.
+        if set(values) | _LATER.keys() != known:
+            wrong = [shown(str(key)) for key in sorted((set(values) ^ known) - _LATER.keys())]
             raise UsageError(f"model description: missing or unknown keys {wrong[:_KEYS_SHOWN]}")
-        _check_values({"output_stride": 32, **values})
+        _check_values({**_LATER, **values})
         check_choice("variant", values["variant"], list(VARIANTS))
         made = dict(values)
         made["classes"] = tuple(values["classes"])
@@ -100,6 +99,9 @@ def _check_values(values: Mapping[str, Any]) -> None:
     }
     if type(stride) is not int or stride not in OUTPUT_STRIDES:
         faults["output_stride"] = "8, 16 or 32"
+    side = values["short_side"]
+    if side is not None and (type(side) is not int or not 1 <= side <= MOST_SCALED):
+        faults["short_side"] = "a number of pixels or nothing"
     if not _is_list(classes) or not all(isinstance(name, str) for name in classes):
         faults["classes"] = "a list of names"
     if not _is_list(palette) or not all(map(_is_colour, palette)):

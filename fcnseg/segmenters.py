@@ -15,10 +15,10 @@ from torchvision import models
 
 from fcnseg.catalogue import catalogue, published_digest
 from fcnseg.checks import check_batch, nearest
-from fcnseg.errors import UsageError
+from fcnseg.download import Progress, cache_path, fetch
+from fcnseg.errors import UsageError, WeightsError
 from fcnseg.palette import voc_palette
 from fcnseg.preprocessing import Preprocessing
-from fcnseg.weights.download import Progress, cache_path, fetch
 from fcnseg.weights.state import load_into, read_state
 
 _PREFIX = "torchvision/"
@@ -147,7 +147,9 @@ def load_segmenter(
     info = describe_segmenter(name)
     path = Path(weights)
     if weights == "auto":
-        path = fetch(info.url, info.sha256, progress=progress, otherwise=_OTHERWISE)
+        path = fetch(
+            info.url, info.sha256, fault=WeightsError, otherwise=_OTHERWISE, progress=progress
+        )
     state = read_state(path)
     # Shapes first: numbers that are replaced at once need not be drawn.
     with torch.device("meta"):

@@ -15,7 +15,7 @@ LEAVES = {"data", "losses", "metrics", "render", "weights"}
 GEOMETRY = GROUND | {"geometry", "rules", "tracer", "trace"}
 DILATION = {"spread", "dilate", "stitch"}
 SURGERY = GEOMETRY | DILATION | {"norms", "proof", "convolutionalize", "taps", "upsample"}
-CATALOGUE = {"catalogue", "classifiers", "preprocessing", "weights"}
+CATALOGUE = {"catalogue", "classifiers", "download", "preprocessing", "weights"}
 PARTS = SURGERY | CATALOGUE | {"heads", "backbones"}
 MODEL = PARTS | {"model", "devices"}
 MAY = {
@@ -23,12 +23,16 @@ MAY = {
     "checks": {"errors"},
     "files": {"errors"},
     "palette": {"errors"},
+    "download": {"errors", "files"},
+    "archives": {"errors", "files"},
     "devices": {"errors"},
     "settings": {"errors", "checks"},
-    "config": {"errors", "settings"},
-    "sources": GROUND | {"config", "data", "engine"},
+    "config": {"errors", "checks", "settings"},
+    "class_list": {"errors", "palette"},
+    "audit": GROUND | {"data", "metrics", "engine", "render"},
+    "sources": GROUND | {"class_list", "config", "data", "engine"},
     "preprocessing": GROUND,
-    "data": GROUND,
+    "data": GROUND | {"archives", "download"},
     "losses": GROUND,
     "metrics": GROUND,
     "render": GROUND,
@@ -45,16 +49,16 @@ MAY = {
     "dilate": GEOMETRY | {"spread"},
     "stitch": {"errors"},
     "catalogue": GROUND | {"preprocessing", "taps"},
-    "classifiers": GROUND | {"catalogue", "weights"},
+    "classifiers": GROUND | {"catalogue", "download", "weights"},
     "upsample": GEOMETRY,
     "heads": SURGERY,
     "backbones": SURGERY | CATALOGUE,
     "segmenters": PARTS,
     "model": PARTS | {"devices"},
-    "engine": MODEL | LEAVES | {"config"},
+    "engine": MODEL | LEAVES | {"class_list", "config"},
     "inference": MODEL | LEAVES,
     "explain": MODEL | LEAVES | {"build"},
-    "build": MODEL | LEAVES | {"config", "engine", "inference", "sources"},
+    "build": MODEL | LEAVES | {"audit", "config", "engine", "inference", "sources"},
     "imports": MODEL | LEAVES | {"build", "segmenters"},
 }
 EVERYTHING = set(MAY) | {"cli"}

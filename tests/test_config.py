@@ -43,7 +43,26 @@ def test_flags_win_over_the_file_and_text_becomes_typed(tmp_path: Path) -> None:
 
 
 def test_classes_may_be_a_list_in_yaml(tmp_path: Path) -> None:
-    assert load(tmp_path, "classes: [sky, road]").classes == "sky,road"
+    text = "data: coco\ndata_root: x\nclasses: [sky, road]"
+    assert load(tmp_path, text).classes == "sky,road"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, "voc"),
+        ({"images": "a", "masks": "b"}, "folder"),
+        ({"images": "a", "annotations": "b"}, "coco"),
+        ({"data": "mine/format.py", "data_root": "x"}, "mine/format.py"),
+    ],
+)
+def test_the_data_set_is_told_by_the_flags(flags: dict[str, Any], expected: str) -> None:
+    assert load_config(TrainConfig, None, flags).data == expected
+
+
+def test_the_run_folder_of_an_own_format_is_named_after_its_file() -> None:
+    config = load_config(TrainConfig, None, {"data": "mine/format.py", "backbone": "resnet18"})
+    assert str(config.run_folder) == "runs/format-resnet18-8s"
 
 
 def test_all_faults_of_file_and_flags_come_in_one_line(tmp_path: Path) -> None:
@@ -90,12 +109,21 @@ def test_wrong_values_are_refused(name: str, value: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ({"data": "folder"}, "--images and --masks and --classes missing"),
+        ({"data": "folder"}, "--images and --masks missing"),
+        ({"data": "vox"}, r"--data: expected voc, .* or a file FILE\.py, got 'vox'; did you mean"),
+        ({"data": "coco", "annotations": "a"}, "--annotations, --images: one is missing"),
+        ({"data": "voc", "masks": "a"}, "--masks: needs --data folder, got --data voc"),
+        ({"classes": "a,b"}, "--classes: needs --data folder or coco, got --data voc"),
+        ({"data": "shapes", "val_split": "x"}, "--val-split: needs a data set that has lists"),
+        ({"data": "camvid", "download": True}, "--download: needs --data voc or voc-aug"),
+        ({"data": "camvid", "val_fraction": 0.2}, "--val-fraction: needs --images or --annot"),
         ({"data": "folder", "images": "a", "classes": "x,y"}, "--masks missing"),
-        ({"images": "a"}, "need --data folder, got --data voc"),
         ({"resume": True, "overwrite": True}, "--resume, --overwrite: exclude each other"),
         ({"scale_min": 2, "scale_max": 1}, "--scale-min: 2 is above --scale-max 1"),
-        ({"val_images": "a"}, "--val-images, --val-masks: one is missing"),
+        (
+            {"images": "a", "masks": "b", "val_images": "a"},
+            "--val-images, --val-masks: one is missing",
+        ),
         ({"init_from": "a", "weights": "b"}, "--init-from, --weights FILE"),
     ],
 )
@@ -129,7 +157,7 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("comments", [False, True])
 def test_yaml_round_trip(tmp_path: Path, comments: bool) -> None:
-    config = TrainConfig(crop_size=Size(33, 47), classes="a,ü", lr=1e-7, resume=True)
+    config = TrainConfig(crop_size=Size(33, 47), data="coco", classes="a,ü", lr=1e-7, resume=True)
     assert load(tmp_path, to_yaml(config, comments)) == config
 
 

@@ -113,6 +113,7 @@ def rewritten(good: Path, path: Path, **change: Any) -> Path:
     "change",
     [
         *({"output_stride": value} for value in ("8", None, [8], 64, True)),
+        *({"short_side": value} for value in ("8", 0, -3, 1.5, True, 10**12)),
         *({"backbone": value} for value in (3, RED, LONG)),
         {"classes": [1, 2]},
         {"palette": [[0, 0, 0], [0, 0, 999]]},

@@ -16,6 +16,7 @@ from fcnseg.cli.parser import parse
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 SHELL = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.strip()]
 RUN = ("heatmap", "check", "train", "eval", "predict", "explain")
 # What makes the commands of the README short enough for a test.
@@ -56,11 +57,31 @@ def test_the_commands_for_ones_own_images_work_in_order(
 
 
 def test_the_python_block_runs() -> None:
-    (code,) = [text for kind, text in BLOCKS if kind == "python"]
+    code = PYTHON[-1]
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["result"].labels.shape == (375, 500)
     assert names["picture"].shape == (375, 500, 3)
+
+
+def test_the_format_of_ones_own_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _ = PYTHON
+    (name,) = re.findall(r"^# (\w+\.py)$", code, re.MULTILINE)
+    assert len(code.splitlines()) <= 20
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path(name).write_text(code)
+    random = np.random.default_rng(0)
+    for split in ("train", "val"):
+        Path(f"cracks/{split}").mkdir(parents=True)
+        for index in range(3):
+            image = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(image).save(f"cracks/{split}/{split}{index}.jpg")
+            np.save(f"cracks/{split}/{split}{index}.npy", image[..., 0] // 128)
+    (line,) = re.findall(rf"`(fcnseg train --data {name}[^`]*)`", README)
+    backbone = ["--backbone", "efficientnet_lite0", "--run", "run"]
+    assert main([*shlex.split(line)[1:], *SHORTER["train"], *backbone]) == 0
+    assert main(["check", *shlex.split(line)[2:]]) == 0
 
 
 def test_the_pictures_are_there() -> None:

@@ -1,74 +1,128 @@
 """``fcnseg check``."""
 
+import os
+import sys
+from argparse import SUPPRESS
+from pathlib import Path
 from typing import Any
+
+from fcnseg.errors import EnvironmentFault, UsageError
 
 HELP = "find what is wrong with a data set, before training"
 EXAMPLES = """\
-fcnseg check --data folder --images photos --masks labels --classes background,cat
-fcnseg check --data camvid --data-root CamVid
-fcnseg check --data voc --data-root VOCdevkit/VOC2012 --json"""
+fcnseg check --images photos --masks masks
+fcnseg check --images photos --masks masks --classes background,cat --html report.html
+fcnseg check --data camvid --data-root CamVid --workers 4
+fcnseg check --data voc --data-root VOCdevkit/VOC2012 --json > report.json
+fcnseg check --annotations instances.json --images photos --val-fraction 0.2
+fcnseg check --images photos --masks masks --show-augmented 12 --rotate 10 --crop-size 256"""
+
+AUGMENTATION = (
+    *("crop_size", "short_side", "scale_min", "scale_max", "max_class_share"),
+    *("flip", "rotate", "colour", "blur"),
+)
 
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.parser import DATA_SETTINGS, add_settings
 
+    parser.add_argument("--config", metavar="FILE", help="YAML settings; flags win over them")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the tables")
+    parser.add_argument(
+        "--html", metavar="FILE", help="write a page with histograms and overlays, worst first"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        default=SUPPRESS,
+        help="processes that decode; 0 decodes in the main one (default one a core, at most 4)",
+    )
     add_settings(parser, "data", DATA_SETTINGS)
+    group = parser.add_argument_group("training augmentation, to be looked at")
+    group.add_argument(
+        "--show-augmented",
+        type=int,
+        metavar="N",
+        help="draw the first N samples as the first epoch of training would get them",
+    )
+    group.add_argument(
+        "--augmented",
+        metavar="FILE",
+        default="augmented.png",
+        help="where that picture goes, .png or .jpg (default augmented.png)",
+    )
+    add_settings(parser, "the augmentation", AUGMENTATION)
 
 
 def run(args: Any) -> int:
     from fcnseg.cli.parser import given
-    from fcnseg.config import DataConfig, load_config
+    from fcnseg.config import TrainConfig, load_config
 
-    config = load_config(DataConfig, None, given(args))
+    flags = given(args)
+    config = load_config(TrainConfig, args.config, flags)
+    _check_outputs(args)
 
+    from fcnseg.audit.doubts import across
+    from fcnseg.cli import checked
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_json
-    from fcnseg.data.check import Finding, check, overlap
-    from fcnseg.engine.events import Evaluating
-    from fcnseg.sources import build_check_sources
 
-    reports = []
+    said: list[str] = []
+    if config.data == "folder" and config.classes is None:
+        config, guessed, said = checked.with_guess(config)
+        flags |= guessed
+        print("\n".join(said), file=sys.stderr)
     with Progress("checking") as progress:
-        for source in build_check_sources(config):
-            reports.append(
-                check(source, progress=lambda done, total: progress(Evaluating(done, total)))
-            )
-    shared = overlap(*reports) if len(reports) == 2 else []
-    across = [
-        Finding("error", theirs, f"is the same image as {mine!r} of {reports[0].name}")
-        for mine, theirs in shared
-    ]
-    ok = not across and all(report.ok for report in reports)
+        reports, sources = checked.look(config, _workers(flags), progress)
+    found = across(reports)
+    ok = all(report.ok for report in reports) and not any(f.severity == "error" for f in found)
+    command = checked.next_command(args.config, flags)
     if args.json:
-        findings = [vars(finding) for finding in across]
-        print_json({"ok": ok, "sets": [r.to_dict() for r in reports], "overlap": findings})
+        whole = {"ok": ok, "sets": [r.to_dict() for r in reports]}
+        across_sets = [dict(vars(finding)) for finding in found]
+        print_json({**whole, "across": across_sets, "guess": said, "next": command})
     else:
-        for report in reports:
-            print_report(report)
-        print_findings(across)
-        print("no errors" if ok else "errors were found")
+        checked.print_reports(reports, found)
+    told = sys.stderr if args.json else sys.stdout
+    if args.html is not None:
+        from fcnseg.audit.page import write_page
+
+        write_page(args.html, reports, sources, found, command, config.max_pixels)
+        print(f"wrote {args.html} (histograms, sizes and overlays)", file=told)
+    if args.show_augmented is not None:
+        from fcnseg.cli.augmented import draw_augmented
+
+        drawn = draw_augmented(Path(args.augmented), config, sources[0], args.show_augmented)
+        print(f"wrote {args.augmented} ({drawn} samples as training gets them)", file=told)
+    if not args.json:
+        checked.print_verdict(reports, found, command)
     return 0 if ok else 3
 
 
-def print_report(report: Any) -> None:
-    """Print the findings of one set, its sizes and its classes."""
-    from fcnseg.cli.tables import print_table
+def _check_outputs(args: Any) -> None:
+    """Find out before the data are read whether the results can be written."""
+    from fcnseg.render.augmented import MOST_SAMPLES
 
-    print_findings(report.findings)
-    sizes = ", ".join(f"{h}x{w} ({count})" for (h, w), count in report.sizes.most_common(3))
-    more = f" and {len(report.sizes) - 3} more sizes" if len(report.sizes) > 3 else ""
-    usable = f"{report.name}: {report.readable} of {report.images} images usable"
-    print(f"{usable}; {sizes}{more}" if sizes else usable)
-    print(f"  errors: {report.errors}, warnings: {report.warnings}")
-    pixels = sum(report.class_pixels) + report.void_pixels
-    counts = zip(report.classes, report.class_pixels, report.class_images, strict=False)
-    rows = [(name, f"{100 * n / max(pixels, 1):.2f}", str(images)) for name, n, images in counts]
-    rows.append(("void", f"{100 * report.void_share:.2f}", ""))
-    print_table("", ("class", "pixels %", "in images"), rows)
+    count = args.show_augmented
+    if count is not None and not 1 <= count <= MOST_SAMPLES:
+        raise UsageError(f"--show-augmented: expected 1 to {MOST_SAMPLES}, got {count}")
+    for flag, name, endings in (
+        ("--html", args.html, (".html", ".htm")),
+        ("--augmented", args.augmented if count else None, (".png", ".jpg", ".jpeg")),
+    ):
+        if name is None:
+            continue
+        if Path(name).suffix.lower() not in endings:
+            raise UsageError(f"{flag} {name}: expected a name that ends in {' or '.join(endings)}")
+        folder = Path(name).resolve().parent
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise EnvironmentFault(
+                f"{flag} {name}: cannot be written; check that the folder exists and is writable"
+            )
 
 
-def print_findings(findings: Any) -> None:
-    """Print one line for each finding."""
-    for finding in findings:
-        print(f"{finding.severity}: {finding.file}: {finding.message}")
+def _workers(flags: dict[str, Any]) -> int:
+    if "workers" in flags:
+        return int(flags["workers"])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(4, cores or 1)

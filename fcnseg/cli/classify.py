@@ -192,13 +192,11 @@ def _classifier(args: Any, scales: list[int] | None) -> Any:
     from fcnseg.catalogue import describe
     from fcnseg.classifiers import build_classifier
     from fcnseg.cli.progress import Progress
-    from fcnseg.engine.events import Downloading
+    from fcnseg.engine.events import downloading
     from fcnseg.inference.classify import ImageClassifier, check_mode
 
     preprocessing = describe(args.backbone).preprocessing
     check_mode(args.mode, scales, preprocessing.native_size)  # before any download
     with Progress() as progress:
-        net = build_classifier(
-            args.backbone, args.weights, lambda done, total: progress(Downloading(done, total))
-        )
+        net = build_classifier(args.backbone, args.weights, downloading(progress))
     return ImageClassifier(net, preprocessing, args.mode, scales, not args.no_mirror, args.device)

@@ -1,12 +1,15 @@
 """``fcnseg eval``."""
 
+from collections.abc import Container
+from dataclasses import replace
 from typing import Any
+
+from fcnseg.config import TrainConfig, load_config
 
 HELP = "score a segmentation network: the four FCN metrics and the IU of each class"
 EXAMPLES = """\
 fcnseg eval --checkpoint runs/x/best.safetensors --data camvid --data-root CamVid
-fcnseg eval --checkpoint runs/cats/best.safetensors --data folder --images photos \\
-    --masks labels --classes background,cat
+fcnseg eval --checkpoint runs/cats/best.safetensors --images photos --masks masks
 fcnseg eval --model torchvision/fcn_resnet50 --data voc --data-root VOCdevkit/VOC2012
 fcnseg eval --checkpoint best.safetensors --data shapes --json > scores.json"""
 
@@ -25,7 +28,6 @@ def add_arguments(parser: Any) -> None:
 def run(args: Any) -> None:
     from fcnseg.cli.parser import given
     from fcnseg.cli.segmenter import check_segmenter, load_segmenter
-    from fcnseg.config import TrainConfig, load_config
 
     check_segmenter(args)
     flags = given(args)
@@ -47,6 +49,8 @@ def run(args: Any) -> None:
     model, name = load_segmenter(args)
     model.to(device)
     trained = read_config(args.checkpoint) if args.checkpoint else None
+    if trained is not None:
+        config = reading_as_trained(config, trained, flags)
     notices: list[Event] = []
     source = build_evaluation_source(config, trained, given=flags, observer=notices.append)
     check_classes(name, model.info.classes, source.name, source.classes)
@@ -62,6 +66,19 @@ def run(args: Any) -> None:
     else:
         print(f"images scored: {len(source)} ({source.name})")
         print_scores(scores, source.classes)
+
+
+def reading_as_trained(
+    config: TrainConfig, trained: dict[str, Any], given: Container[str]
+) -> TrainConfig:
+    """Settings in which masks are read as in training, where no flag says otherwise.
+
+    ``trained`` are the settings in the checkpoint, ``given`` the names of the flags.
+    """
+    if config.data not in ("folder", "coco") or trained.get("data") != config.data:
+        return config
+    names = ("classes", "mask_encoding", "mask_suffix")
+    return replace(config, **{n: trained[n] for n in names if n in trained and n not in given})
 
 
 def check_classes(

@@ -167,14 +167,12 @@ def _experiment(args: Any, name: str, image: Any) -> tuple[Any, dict[str, Any]]:
     from fcnseg.classifiers import build_classifier
     from fcnseg.cli.progress import Progress
     from fcnseg.convolutionalize import convolutionalize
-    from fcnseg.engine.events import Downloading, Evaluating
+    from fcnseg.engine.events import Evaluating, downloading
     from fcnseg.inference.crops import compare_crops
 
     preprocessing = describe(name).preprocessing
     with Progress("classifying") as progress:
-        classifier = build_classifier(
-            name, args.weights, lambda done, total: progress(Downloading(done, total))
-        )
+        classifier = build_classifier(name, args.weights, downloading(progress))
         net = convolutionalize(classifier, preprocessing.native_size, "window")
         found = compare_crops(
             classifier,

@@ -195,7 +195,7 @@ def _classifier(args: Any, size: int | str | None) -> tuple[Any, Any]:
     from fcnseg.cli.progress import Progress
     from fcnseg.convolutionalize import convolutionalize
     from fcnseg.dilate import dilate
-    from fcnseg.engine.events import Downloading
+    from fcnseg.engine.events import downloading
     from fcnseg.errors import UsageError
     from fcnseg.inference.heatmap import classifier_maps
 
@@ -210,9 +210,7 @@ def _classifier(args: Any, size: int | str | None) -> tuple[Any, Any]:
         except UsageError as error:
             raise UsageError(f"--stride: {error}") from error
     with Progress() as progress:
-        classifier = build_classifier(
-            name, args.weights or "auto", lambda done, total: progress(Downloading(done, total))
-        )
+        classifier = build_classifier(name, args.weights or "auto", downloading(progress))
     net = convolutionalize(classifier, preprocessing.native_size)
     fine = net if args.stride is None else dilate(net, args.stride, preprocessing.native_size)
 

@@ -91,8 +91,12 @@ def _placeholder(name: str, declared: Any, choices: Sequence[str] | None) -> str
         return "X"
     words = {"data_root": "DIR", "init_from": "CKPT", "backbone": "NAME", "classes": "a,b|FILE"}
     words |= {"weights": "auto|none|FILE", "device": "auto|cpu|cuda"}
-    if name.endswith(("images", "masks")) or name == "run":
+    words |= {"class_weights": "none|auto|FILE", "data": "NAME|FILE.py"}
+    words |= {"train_split": "NAME", "val_split": "NAME", "mask_suffix": "TEXT"}
+    if name.endswith(("images", "masks")) or name in ("run", "cache"):
         return "DIR"
+    if name.endswith("annotations"):
+        return "FILE"
     return words.get(name, name.upper())
 
 

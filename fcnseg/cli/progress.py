@@ -49,7 +49,7 @@ class Progress:
                 )
             case Downloading():
                 of = f" of {event.total / 1e6:.0f}" if event.total else ""
-                text = f"downloading weights: {event.done / 1e6:.0f}{of} MB"
+                text = f"{event.doing} {event.what}: {event.done / 1e6:.0f}{of} MB"
                 self._advance(text, event.done, event.total or event.done)
             case Stepped():
                 text = (
@@ -60,7 +60,7 @@ class Progress:
                 )
                 self._advance(text, event.step, event.total_steps)
             case Evaluating():
-                text = f"{self._counting} {event.done}/{event.total} images"
+                text = f"{event.doing or self._counting} {event.done}/{event.total} images"
                 self._advance(text, event.done, event.total)
             case Evaluated():
                 self._say(

@@ -69,14 +69,12 @@ def load_segmenter(args: Any) -> tuple[Any, str]:
     from fcnseg import segmenters
     from fcnseg.build import load
     from fcnseg.cli.progress import Progress
-    from fcnseg.engine.events import Downloading, Notice
+    from fcnseg.engine.events import Notice, downloading
 
     if args.model is None:
         return load(args.checkpoint), args.checkpoint
     with Progress() as progress:
-        model = segmenters.load_segmenter(
-            args.model, args.weights or "auto", lambda done, size: progress(Downloading(done, size))
-        )
+        model = segmenters.load_segmenter(args.model, args.weights or "auto", downloading(progress))
         seen = f"sees photographs at a short side of {model.info.short_side} pixels"
         progress(Notice(f"{args.model}: loaded, {seen}"))
     return model, args.model

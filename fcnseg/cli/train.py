@@ -2,14 +2,16 @@
 
 from typing import Any
 
-from fcnseg.config import TrainConfig, load_config, to_yaml
+from fcnseg.config import AUGMENTATION, TrainConfig, load_config, to_yaml
 
 HELP = "train a fully convolutional network"
 EXAMPLES = """\
 fcnseg train --data shapes --backbone efficientnet_lite0 --epochs 4
 fcnseg train --backbone vgg16 --variant 8s --data-root VOCdevkit/VOC2012
-fcnseg train --data folder --images photos --masks labels --classes background,cat \\
+fcnseg train --images photos --masks masks --classes background,cat \\
     --backbone resnet18 --epochs 20 --run runs/cats
+fcnseg train --images photos --annotations labels.json --backbone efficientnet_lite0
+fcnseg train --data voc-aug --data-root VOC --val-split seg11valid --download
 fcnseg train --config configs/camvid_fcn8s_efficientnet_lite0.yaml --data-root CamVid
 fcnseg train --run runs/cats --resume
 fcnseg train --config my.yaml --lr 0.0002 --print-config"""
@@ -26,10 +28,11 @@ _GROUPS = {
         "freeze",
     ),
     "training": (
-        *("epochs", "batch_size", "crop_size", "scale_min", "scale_max", "optimizer", "lr"),
+        *("epochs", "batch_size", "class_weights", "optimizer", "lr"),
         *("head_lr_factor", "weight_decay", "warmup"),
     ),
-    "machine": ("device", "precision", "workers"),
+    "augmentation": AUGMENTATION,
+    "machine": ("device", "precision", "workers", "cache", "check_first"),
     "run folder": ("run", "resume", "overwrite"),
 }
 

@@ -1,8 +1,8 @@
 """Mask pixels to class ids: palette, index, RGB and 0/255 masks of the same labels are equal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def class_ids(
             in use are classes' and some are not; the message has the first such pixel.
     """
     if encoding == "rgb":
-        return _from_colours(path, _as_rgb(pixels), palette or ())
+        return ids_of_colours(path, _as_rgb(pixels), _ids_by_colour(palette or ()))
     if encoding == "binary255":
         return _from_binary(path, _one_channel(path, pixels, encoding))
     if encoding == "palette" and pixels.kind != "palette":
@@ -57,7 +57,7 @@ def class_ids(
             "use --mask-encoding palette to take its indices"
         )
     if encoding == "auto" and pixels.kind == "rgb" and palette is not None:
-        return _from_colours(path, pixels.values, palette)
+        return ids_of_colours(path, pixels.values, _ids_by_colour(palette))
     if encoding == "auto" and pixels.colours is not None and palette is not None:
         by_colour = _from_table(path, pixels.values, pixels.colours, palette)
         if by_colour is not None:
@@ -77,21 +77,26 @@ def checked_ids(
         DataError: a value is neither a class id nor ``void``; the message lists such values with
             their pixel counts and the first pixel.
     """
+    is_void = values == void
+    if ((values >= num_classes) & ~is_void).any():
+        _refuse_values(path, values, num_classes, void)
+    ids = values.astype(np.uint8, copy=False)
+    # np.where takes fifty times as long.
+    return ids if void == VOID else np.maximum(ids, -is_void.view(np.uint8))
+
+
+def _refuse_values(path: str | Path, values: np.ndarray, num_classes: int, void: int) -> NoReturn:
     counts = np.bincount(values.ravel())
     present = np.flatnonzero(counts)
     wrong = [int(value) for value in present if value >= num_classes and value != void]
-    if wrong:
-        y, x = np.argwhere(values == wrong[0])[0]
-        listed = ", ".join(f"{value} ({counts[value]} pixels)" for value in wrong[:_LISTED])
-        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
-        raise DataError(
-            f"{path}: {'pixel value' if len(wrong) == 1 else 'pixel values'} {listed}{more}: "
-            f"{'is' if len(wrong) == 1 else 'are'} no class id, first at x={x}, y={y}; expected "
-            f"0 to {num_classes - 1}, or {void} for void; correct the mask or the list of classes"
-        )
-    if void == VOID:
-        return values.astype(np.uint8, copy=False)
-    return np.where(values == void, VOID, values).astype(np.uint8)
+    y, x = np.argwhere(values == wrong[0])[0]
+    listed = ", ".join(f"{value} ({counts[value]} pixels)" for value in wrong[:_LISTED])
+    more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+    raise DataError(
+        f"{path}: {'pixel value' if len(wrong) == 1 else 'pixel values'} {listed}{more}: "
+        f"{'is' if len(wrong) == 1 else 'are'} no class id, first at x={x}, y={y}; expected "
+        f"0 to {num_classes - 1}, or {void} for void; correct the mask or the list of classes"
+    )
 
 
 def _one_channel(path: str | Path, pixels: MaskPixels, encoding: str) -> np.ndarray:
@@ -131,7 +136,7 @@ def _from_table(
     The order of a colour table is whatever a program made it, so colours that a person has named
     go before indices. Index 255 may be void in any colour.
     """
-    ids_by_code = _ids_by_code(palette)
+    ids_by_code = {_code(c): i for c, i in _ids_by_colour(palette).items()}
     shown = dict(enumerate(table))
     found = {
         index: ids_by_code.get(_code(shown[index])) if index in shown else None
@@ -154,17 +159,18 @@ def _from_table(
     return ids[values]
 
 
-def _ids_by_code(palette: Sequence[Colour]) -> dict[int, int]:
-    ids = {_code(colour): index for index, colour in enumerate(palette)}
-    ids.setdefault(_code(VOID_COLOUR), VOID)
-    return ids
+def ids_of_colours(
+    path: str | Path, rgb: np.ndarray, ids_by_colour: Mapping[Colour, int]
+) -> np.ndarray:
+    """Return (H, W) uint8 class ids of (H, W, 3) uint8 colours; several colours may share an id.
 
-
-def _from_colours(path: str | Path, rgb: np.ndarray, palette: Sequence[Colour]) -> np.ndarray:
-    ids_by_code = _ids_by_code(palette)
+    Raises:
+        DataError: a colour that is not in ``ids_by_colour``; the message has the first such pixel.
+    """
+    ids_by_code = {_code(colour): class_id for colour, class_id in ids_by_colour.items()}
     known = np.array(sorted(ids_by_code))
     ids = np.array([ids_by_code[code] for code in known.tolist()], np.uint8)
-    channels = rgb.astype(np.int64)
+    channels = rgb.astype(np.int32)
     codes = channels[..., 0] << 16 | channels[..., 1] << 8 | channels[..., 2]
     places = np.minimum(np.searchsorted(known, codes), len(known) - 1)
     unknown = known[places] != codes
@@ -176,6 +182,12 @@ def _from_colours(path: str | Path, rgb: np.ndarray, palette: Sequence[Colour]) 
             "correct the mask or the colours of the classes"
         )
     return ids[places]
+
+
+def _ids_by_colour(palette: Sequence[Colour]) -> dict[Colour, int]:
+    ids = {colour: index for index, colour in enumerate(palette)}
+    ids.setdefault(VOID_COLOUR, VOID)
+    return ids
 
 
 def _from_binary(path: str | Path, values: np.ndarray) -> np.ndarray:

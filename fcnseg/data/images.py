@@ -14,16 +14,20 @@ Masks are never converted: palette images give their indices, grey images their 
 masks are refused, because lossy compression invents values.
 """
 
+import contextlib
+import os
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fcnseg.data.sample import MAX_PIXELS
+from fcnseg.data.scaling import draft, scaled_image
 from fcnseg.errors import DataError, EnvironmentFault
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
@@ -38,6 +42,9 @@ _NO_FIXED_RANGE = {"I": "32-bit integers", "F": "floating point", "LAB": "Lab"}
 
 # Pillow spreads grey levels of 2 and 4 bits over 0 to 255; masks want the levels themselves.
 _SPREAD = {"L;2": 85, "L;4": 17}
+
+# Orientations that exchange height and width.
+_TURNED = (5, 6, 7, 8)
 
 _pillow_limit = threading.Lock()
 
@@ -65,6 +72,84 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             no fixed conversion to 8-bit RGB.
     """
     image, _ = _decode(Path(path), max_pixels)
+    return _as_rgb(path, image)
+
+
+def read_scaled(
+    path: str | Path, max_pixels: int, short_side: int
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Read an image scaled to ``short_side`` pixels, antialiased.
+
+    A JPEG that is much larger is decoded at 1/2, 1/4 or 1/8 of its size, which costs less.
+
+    Returns:
+        The image as :func:`read_image` gives it, and the (height, width) of the whole one.
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
+    stored: list[tuple[int, int]] = []
+
+    def prepare(image: Image.Image) -> None:
+        stored.append(upright_size(image))
+        draft(image, short_side)
+
+    image, _ = _decode(Path(path), max_pixels, prepare=prepare)
+    whole = Image.fromarray(_as_rgb(path, image))
+    return np.array(scaled_image(whole, stored[0], short_side)), stored[0]
+
+
+def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Read (height, width) of an image, upright, from its header alone.
+
+    Raises:
+        DataError: as :func:`read_image`, as far as the header tells.
+    """
+    with _opened(Path(path), max_pixels, _IMAGE_FORMATS) as image:
+        return upright_size(image)
+
+
+def read_mask_kind(path: str | Path) -> str:
+    """Read from its header what kind of mask a file is, of a file that was read already.
+
+    Returns:
+        "grey", "grey16", "bilevel", "palette" or "rgb".
+
+    Raises:
+        DataError: as :func:`read_mask_pixels`, as far as the header tells.
+    """
+    with _opened(Path(path), sys.maxsize, _MASK_FORMATS) as image:
+        mode = "I;16" if image.mode == "I" else image.mode
+    kinds = {"P": "palette", "1": "bilevel", "L": "grey", "LA": "grey"}
+    return kinds.get(mode, "grey16" if mode.startswith("I;16") else "rgb")
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the (height, width) that an opened image has once its orientation is applied."""
+    width, height = image.size
+    # Of a PNG, Pillow's own getexif decodes all pixels, in case that notes follow them.
+    ahead = image.format == "PNG" and not _notes_follow(image)
+    exif = Image.Image.getexif(image) if ahead else image.getexif()
+    lies = exif.get(ExifTags.Base.Orientation) in _TURNED
+    return (width, height) if lies else (height, width)
+
+
+def _notes_follow(image: Image.Image) -> bool:
+    """Whether an opened PNG has chunks behind its pixels that may hold an orientation."""
+    file = getattr(image, "fp", None)
+    if file is None:
+        return True
+    place, pixels, follow = file.tell(), False, False
+    file.seek(8)
+    while not follow and len(head := file.read(8)) == 8:
+        pixels = pixels or head[4:] == b"IDAT"
+        follow = pixels and head[4:] in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    file.seek(place)
+    return follow
+
+
+def _as_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
         grey = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
@@ -118,20 +203,36 @@ def read_mask_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskPixe
 
 
 def _decode(
-    path: Path, max_pixels: int, formats: Sequence[str] = _IMAGE_FORMATS
+    path: Path,
+    max_pixels: int,
+    formats: Sequence[str] = _IMAGE_FORMATS,
+    prepare: Callable[[Image.Image], None] | None = None,
 ) -> tuple[Image.Image, str]:
-    """Return the whole image, upright, and the raw mode in which the file stored its pixels."""
+    """Return the image, upright, and the raw mode in which the file stored its pixels.
+
+    ``prepare`` is called between reading the header and decoding.
+    """
+    with _opened(path, max_pixels, formats) as image:
+        raw_mode = _raw_mode(image)
+        if prepare is not None:
+            prepare(image)
+        image.load()
+        kind = image.format
+        ImageOps.exif_transpose(image, in_place=True)
+        image.format = kind
+    return image, raw_mode
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_pixels: int, formats: Sequence[str]) -> Iterator[Image.Image]:
+    """Open a file whose header is read and checked; what goes wrong in the block is the file's."""
     try:
         with path.open("rb") as file:
             if path.stat().st_size == 0:
                 raise DataError(f"{path}: the file is empty (0 bytes); copy it again")
             image = _open(file, path)
             _check_header(image, path, max_pixels, formats)
-            raw_mode = _raw_mode(image)
-            image.load()
-        kind = image.format
-        ImageOps.exif_transpose(image, in_place=True)
-        image.format = kind
+            yield image
     except DataError:
         raise
     except FileNotFoundError:
@@ -145,7 +246,6 @@ def _decode(
     except Exception as error:  # decoders raise almost anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: cannot be decoded ({reason}); copy or save it again") from error
-    return image, raw_mode
 
 
 def _raw_mode(image: Image.Image) -> str:

@@ -52,6 +52,10 @@ class Source(Protocol):
 
     def __getitem__(self, index: int) -> Sample: ...
 
+    def label(self, index: int) -> np.ndarray:
+        """Return the labels of a sample, (H, W) uint8, without decoding its image."""
+        ...
+
     def id(self, index: int) -> str:
         """Return the name of a sample without decoding it."""
         ...

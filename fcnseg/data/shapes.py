@@ -78,6 +78,9 @@ class Shapes:
         image, label = _scene(np.random.default_rng(entropy), *self._size)
         return Sample(image, label, sample_id)
 
+    def label(self, index: int) -> np.ndarray:
+        return self[index].label
+
     def id(self, index: int) -> str:
         if not 0 <= index < self._length:
             raise IndexError(f"{self.name} has scenes 0 to {self._length - 1}, not {index}")

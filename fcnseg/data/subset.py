@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fcnseg.data.pairs import ImagePairs
 from fcnseg.data.sample import Colour, Sample, Source
-from fcnseg.errors import DataError
+from fcnseg.errors import DataError, UsageError
 
 
 class Subset:
@@ -16,6 +17,7 @@ class Subset:
         self.name = name
         self.classes: tuple[str, ...] = source.classes
         self.palette: tuple[Colour, ...] = source.palette
+        self.notes: tuple[str, ...] = getattr(source, "notes", ())
         self._source = source
         self._indices = list(indices)
 
@@ -24,6 +26,22 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self._source[self._indices[index]]
+
+    def label(self, index: int) -> np.ndarray:
+        return self._source.label(self._indices[index])
+
+    def scaled(self, short_side: int | None) -> "Subset":
+        """Return the same part, scaled as :meth:`~fcnseg.data.pairs.ImagePairs.scaled` says.
+
+        Raises :class:`UsageError` where the samples are no files.
+        """
+        if not isinstance(self._source, ImagePairs):
+            raise UsageError(f"--short-side: {self.name} has no files that could be scaled")
+        return Subset(self._source.scaled(short_side), self._indices, self.name)
+
+    def fingerprint(self) -> str:
+        """Return a text that says how samples are read; see ``ImagePairs.fingerprint``."""
+        return self._source.fingerprint() if isinstance(self._source, ImagePairs) else ""
 
     def id(self, index: int) -> str:
         return self._source.id(self._indices[index])

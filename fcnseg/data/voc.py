@@ -2,17 +2,19 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from fcnseg.data.encodings import checked_ids
-from fcnseg.data.faults import first_names, raise_faults
-from fcnseg.data.images import MaskPixels
-from fcnseg.data.pairs import check_inside, read_pair
-from fcnseg.data.sample import MAX_PIXELS, Sample
+from fcnseg.data.encodings import checked_ids, class_ids
+from fcnseg.data.faults import first_names
+from fcnseg.data.images import MaskPixels, read_mask_pixels
+from fcnseg.data.pairs import ImagePairs, Pair, inside
+from fcnseg.data.sample import MAX_PIXELS, VOID
 from fcnseg.errors import DataError, UsageError
-from fcnseg.palette import voc_palette
+from fcnseg.palette import VOID_COLOUR, voc_palette
 
 CLASSES = (
     "background",
@@ -21,143 +23,247 @@ CLASSES = (
     *("train", "tvmonitor"),
 )
 PALETTE = voc_palette(len(CLASSES))
+SEG11VALID = "seg11valid"
+"""The split of 736 validation images of VOC 2011 and 2012 that are not in SBD's training list."""
 
 _IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
-_WAYS_OUT = "point --data-root at PASCAL VOC, or use --data shapes, which needs no files"
+WAYS_OUT = (
+    "point --data-root at PASCAL VOC, fetch it with --download, or use --data shapes, which needs "
+    "no files"
+)
+
+# The archive of 2011 has a folder above the usual one.
+_ABOVE = ("", "VOCdevkit/", "TrainVal/VOCdevkit/")
 
 
-class Voc:
-    """One split of a data set in the VOC layout, 21 classes with background, 255 void.
+def voc(
+    root: str | Path | None,
+    split: str,
+    year: int | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    strict: bool = True,
+) -> ImagePairs:
+    """Open one split of a data set in the VOC layout: 21 classes with background, 255 void.
 
     The root is the folder with ``JPEGImages``, ``SegmentationClass`` and
-    ``ImageSets/Segmentation``, or one above it (``VOC2012`` or ``VOCdevkit/VOC2012``).
+    ``ImageSets/Segmentation``, or one above it (``VOC2012`` or ``VOCdevkit/VOC2012``). Masks may
+    be VOC's palette images, grey images of class ids, or RGB images in VOC's colours.
 
     Args:
         root: see above.
-        split: the name of a list in ``ImageSets/Segmentation``, such as "train" or "val".
+        split: the name of a list in ``ImageSets/Segmentation``: "train", "val", "trainval", in
+            VOC 2007 also "test"; or "seg11valid", the list on which FCN scores are quoted, which
+            comes with fcnseg and needs VOC 2011 or 2012.
         year: which ``VOC<year>`` folder, where ``root`` has several.
         max_pixels: larger images are refused before decoding.
+        strict: see :class:`~fcnseg.data.pairs.ImagePairs`.
 
     Raises:
         UsageError: the split is no plain name.
-        DataError: folders, the list or files are missing, the list is empty, or an entry or a
-            link leads out of the root.
+        DataError: folders or the list are missing, or the list is empty; if ``strict``, files are
+            missing, an id is listed twice, or an entry or a link leads out of the root.
     """
-
-    def __init__(
-        self,
-        root: str | Path | None,
-        split: str,
-        year: int | str | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ) -> None:
-        self.name = f"voc/{split}"
-        self.classes = CLASSES
-        self.palette = PALETTE
-        self._max_pixels = max_pixels
-        folder = find_root(root, year)
-        self._ids = read_split(folder, split)
-        self._files = _files(folder, self._ids, split)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def __getitem__(self, index: int) -> Sample:
-        return read_pair(self._ids[index], self._files[index], _to_ids, self._max_pixels)
-
-    def id(self, index: int) -> str:
-        return self._ids[index]
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        return self._files[index]
+    pairs, faults = split_pairs(find_root(root, year), split, each=not strict)
+    return ImagePairs(
+        f"voc/{split}",
+        CLASSES,
+        PALETTE,
+        pairs,
+        read_label,
+        faults=faults,
+        strict=strict,
+        max_pixels=max_pixels,
+    )
 
 
-def find_root(root: str | Path | None, year: int | str | None = None) -> Path:
-    """Return the folder with ``JPEGImages`` and the rest, which is ``root`` or below it."""
+def split_pairs(folder: Path, split: str, each: bool = False) -> tuple[list[Pair], list[str]]:
+    """Return the pairs of a split of the VOC folder ``folder``, and what is wrong.
+
+    ``each``: as :func:`listed_pairs`.
+
+    Raises as :func:`read_split`.
+    """
+    ids, faults = read_split(folder, split)
+    images, masks = (folder / _IMAGES, ".jpg"), (folder / _MASKS, ".png")
+    pairs, missing = listed_pairs(f"{split}.txt", ids, images, masks, each)
+    pairs, outside = inside(folder, pairs)
+    return pairs, [*faults, *missing, *outside]
+
+
+def find_folders(root: Path, year: int | None = None) -> list[Path]:
+    """Return every folder at or below ``root`` that has ``JPEGImages``, those named VOC by year.
+
+    If ``year`` is given, ``root`` itself counts only if no folder of that year is below it.
+    """
+    pattern = f"VOC{year or '[0-9][0-9][0-9][0-9]'}"
+    below = sorted(place for above in _ABOVE for place in root.glob(above + pattern))
+    places = [place for place in below if (place / _IMAGES).is_dir()]
+    itself = [root] if (root / _IMAGES).is_dir() else []
+    return itself or places if year is None else places or itself
+
+
+def find_root(root: str | Path | None, year: int | None = None) -> Path:
+    """Return the folder with ``JPEGImages`` and the rest, which is ``root`` or below it.
+
+    Raises :class:`DataError` if it is missing, lacks a part, or is one of several.
+    """
     if root is None:
-        raise DataError(f"--data-root: PASCAL VOC needs a folder and none was given; {_WAYS_OUT}")
+        raise DataError(f"--data-root: PASCAL VOC needs a folder and none was given; {WAYS_OUT}")
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"--data-root {root}: there is no such folder; {_WAYS_OUT}")
-    pattern = f"VOC{year or '[0-9][0-9][0-9][0-9]'}"
-    below = sorted([*root.glob(pattern), *root.glob(f"VOCdevkit/{pattern}")])
-    places = [place for place in ([] if year else [root]) + below if (place / _IMAGES).is_dir()]
-    if year and not places and (root / _IMAGES).is_dir():
-        places = [root]
+        raise DataError(f"--data-root {root}: there is no such folder; {WAYS_OUT}")
+    places = find_folders(root, year)
     if not places:
+        name = f"VOC{year or '<year>'}"
         raise DataError(
             f"--data-root {root}: no PASCAL VOC there ({_IMAGES} is in neither the folder, "
-            f"{pattern} nor VOCdevkit/{pattern}); {_WAYS_OUT}"
+            f"{name} nor VOCdevkit/{name}); {WAYS_OUT}"
         )
-    if len(places) > 1 and places[0] != root:
+    if len(places) > 1:
         found = ", ".join(str(place.relative_to(root)) for place in places)
-        raise DataError(f"--data-root {root}: holds several years ({found}); name one of them")
+        raise DataError(
+            f"--data-root {root}: holds several years ({found}); point --data-root at one of them"
+        )
     missing = [part for part in (_MASKS, _LISTS) if not (places[0] / part).is_dir()]
     if missing:
         raise DataError(
             f"--data-root {places[0]}: {' and '.join(missing)} missing beside {_IMAGES} "
-            f"(was the segmentation part unpacked?); {_WAYS_OUT}"
+            f"(was the segmentation part unpacked?); {WAYS_OUT}"
         )
     return places[0]
 
 
-def read_split(folder: Path, split: str) -> list[str]:
-    """Return the ids listed in ``ImageSets/Segmentation/<split>.txt``, in order."""
+def lacking(folder: Path) -> list[str]:
+    """Return what a folder lacks of VOC's parts: folders, and the lists of both splits."""
+    lists = [f"{_LISTS}/{split}.txt" for split in ("train", "val")]
+    return [part for part in (_IMAGES, _MASKS, *lists) if not (folder / part).exists()]
+
+
+def read_split(folder: Path, split: str) -> tuple[list[str], list[str]]:
+    """Return the ids of a split of the VOC folder ``folder``, in order, and the list's faults.
+
+    Raises:
+        UsageError: the split is no plain name.
+        DataError: there is no such list, or it is empty.
+    """
     if not _is_plain(split):
         raise UsageError(f"VOC split {split!r}: expected the plain name of a list, such as train")
+    if split == SEG11VALID:
+        text = resources.files("fcnseg.data").joinpath(f"{split}.txt").read_text(encoding="utf-8")
+        return text.split(), []
     file = folder / _LISTS / f"{split}.txt"
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in file.parent.glob("*.txt"))) or "none"
-        raise DataError(f"{file}: there is no such list; lists there: {there}")
+        hint = ""
+        if split == "test":
+            hint = "; of the test images only VOC 2007 has masks, in VOCtest_06-Nov-2007.tar"
+        raise DataError(f"{file}: there is no such list; lists there: {there}{hint}")
+    return read_list(file)
+
+
+def read_list(file: Path) -> tuple[list[str], list[str]]:
+    """Return the ids in a list, one a line, each once and in order; and what is wrong in it.
+
+    Raises :class:`DataError` if it is no text file or has no ids.
+    """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise DataError(f"{file}: is no text file; expected one image id a line") from None
-    ids = [line.strip() for line in lines if line.strip()]
-    if not ids:
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); check it") from None
+    entries = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    if not entries:
         raise DataError(f"{file}: the list is empty; expected one image id a line")
     faults = [
         f"{file}: entry {entry!r} in line {number} is no plain image id and is refused; "
         "expected a name such as 2007_000033"
-        for number, entry in enumerate((line.strip() for line in lines), 1)
-        if entry and not _is_plain(entry)
+        for number, entry in entries.items()
+        if not _is_plain(entry)
     ]
-    twice = sorted({name for name, count in Counter(ids).items() if count > 1})
+    counts = Counter(entry for entry in entries.values() if _is_plain(entry))
+    twice = sorted(name for name, count in counts.items() if count > 1)
     if twice:
         faults.append(
             f"{file}: {len(twice)} ids are listed more than once: {first_names(twice)}; "
             "list each once"
         )
-    raise_faults(faults)
-    return ids
+    return list(counts), faults
+
+
+def listed_pairs(
+    name: str,
+    ids: Sequence[str],
+    images: tuple[Path, str],
+    masks: tuple[Path, str],
+    each: bool = False,
+) -> tuple[list[Pair], list[str]]:
+    """Return a pair for every id whose files are in two (folder, ending); and what is missing.
+
+    Args:
+        name: the list, for messages.
+        ids: what it lists.
+        images: folder and ending of the photographs.
+        masks: of the masks.
+        each: say of every file that it is missing, not how many are.
+    """
+    faults = []
+    lacking = set()
+    for folder, ending in (images, masks):
+        there = set(os.listdir(folder)) if folder.is_dir() else set()
+        missing = [entry for entry in ids if entry + ending not in there]
+        lacking.update(missing)
+        remedy = "unpack the data again or correct the list"
+        if each:
+            faults += [
+                f"{folder / (entry + ending)}: is listed in {name} and missing; {remedy}"
+                for entry in missing
+            ]
+        elif missing:
+            faults.append(
+                f"{folder}: {len(missing)} of {len(ids)} files listed in {name} are missing: "
+                f"{first_names([entry + ending for entry in missing])}; {remedy}"
+            )
+    pairs = [
+        Pair(entry, images[0] / (entry + images[1]), masks[0] / (entry + masks[1]))
+        for entry in ids
+        if entry not in lacking
+    ]
+    return pairs, faults
+
+
+def read_label(pair: Pair, max_pixels: int) -> np.ndarray:
+    """Return (H, W) uint8 class ids of a mask in VOC's encodings, 255 where void.
+
+    Raises:
+        DataError: the mask cannot be decoded, or holds a value or a colour that is no class.
+    """
+    pixels = read_mask_pixels(pair.mask, max_pixels)
+    if pixels.kind == "rgb":
+        return class_ids(pair.mask, pixels, len(CLASSES), "rgb", PALETTE)
+    reordered = _by_colour(pixels) if pixels.kind == "palette" else None
+    return checked_ids(pair.mask, pixels.values, len(CLASSES)) if reordered is None else reordered
+
+
+def _by_colour(pixels: MaskPixels) -> np.ndarray | None:
+    """The ids of a palette image whose colours are VOC's in another order; else None.
+
+    Programs that save a mask again may sort its colour table or drop what is not in use.
+    """
+    assert pixels.colours is not None
+    ids = {colour: i for i, colour in enumerate(PALETTE)} | {VOID_COLOUR: VOID}
+    table = [tuple(colour) for colour in pixels.colours.tolist()]
+    used = np.flatnonzero(np.bincount(pixels.values.ravel(), minlength=256)).tolist()
+    used = [index for index in used if index != VOID]
+    shown = {i: ids[table[i]] for i in used if i < len(table) and table[i] in ids}
+    if len(shown) < len(used) or all(index == class_id for index, class_id in shown.items()):
+        return None
+    lookup = np.full(256, VOID, np.uint8)
+    for index, class_id in shown.items():
+        lookup[index] = class_id
+    return lookup[pixels.values]
 
 
 def _is_plain(entry: str) -> bool:
     return entry not in (".", "..") and not any(mark in entry for mark in ("/", "\\", "\0"))
-
-
-def _files(folder: Path, ids: list[str], split: str) -> list[tuple[Path, Path]]:
-    """Return (image, mask) of every id, all of them there and below ``folder``."""
-    faults = []
-    for part, ending in ((_IMAGES, ".jpg"), (_MASKS, ".png")):
-        there = set(os.listdir(folder / part))
-        missing = [name for name in ids if name + ending not in there]
-        if missing:
-            faults.append(
-                f"{folder / part}: {len(missing)} of {len(ids)} files listed in {split}.txt are "
-                f"missing: {first_names([name + ending for name in missing])}; "
-                "unpack the data again or correct the list"
-            )
-    raise_faults(faults)
-    files = [(folder / _IMAGES / f"{name}.jpg", folder / _MASKS / f"{name}.png") for name in ids]
-    check_inside(folder, files)
-    return files
-
-
-def _to_ids(path: Path, pixels: MaskPixels) -> np.ndarray:
-    if pixels.kind == "rgb":
-        raise DataError(
-            f"{path}: is an RGB mask, expected VOC's palette masks; "
-            "read coloured masks with --data folder --mask-encoding rgb"
-        )
-    return checked_ids(path, pixels.values, len(CLASSES))

@@ -24,10 +24,15 @@ class Started:
 
 @dataclass(frozen=True)
 class Downloading:
-    """``done`` of ``total`` bytes of weights have come; ``total`` is None if nobody knows it."""
+    """``done`` of ``total`` bytes of ``what`` have come; ``total`` is None if nobody knows it.
+
+    ``doing`` is "downloading" or "unpacking".
+    """
 
     done: int
     total: int | None
+    what: str = "weights"
+    doing: str = "downloading"
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,11 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluating:
-    """``done`` of ``total`` validation images are scored."""
+    """``done`` of ``total`` images are dealt with; ``doing`` says how, if not as usual."""
 
     done: int
     total: int
+    doing: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,3 +84,12 @@ Observer = Callable[[Event], None]
 def silent(event: Event) -> None:
     """The observer that ignores everything."""
     del event
+
+
+def downloading(observer: Observer, what: str = "weights") -> Callable[[int, int | None], None]:
+    """What a download calls with (bytes done, bytes in all or None), to tell the observer."""
+
+    def progress(done: int, total: int | None) -> None:
+        observer(Downloading(done, total, what))
+
+    return progress

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcnseg.class_list import inline
 from fcnseg.config import TrainConfig, differences, load_config, to_yaml
 from fcnseg.data.loading import Batch
 from fcnseg.data.sample import Source
@@ -30,7 +31,8 @@ from fcnseg.model import FCN, to_input
 # A run continues under these without another result being expected.
 _MAY_CHANGE = (
     *("run", "resume", "overwrite", "workers", "device"),
-    *("data_root", "images", "masks", "val_images", "val_masks", "max_pixels"),
+    *("data_root", "images", "masks", "annotations", "val_images", "val_masks"),
+    *("val_annotations", "max_pixels", "download", "cache", "check_first"),
 )
 
 
@@ -58,6 +60,7 @@ class Run:
     device: torch.device
     precision: torch.dtype
     settings: dict[str, Any]
+    class_weights: Tensor | None = None  # (K,)
     observer: Observer = silent
 
 
@@ -94,11 +97,13 @@ def fit_config(
     sources: tuple[Source, Source],
     device: torch.device,
     precision: torch.dtype,
+    class_weights: Sequence[float] | None = None,
     observer: Observer = silent,
 ) -> Result:
     """Run :func:`fit` in a folder from :func:`enter`, resuming if asked; return its result.
 
-    ``sources`` are training and validation. Raises what :func:`fit` raises.
+    ``sources`` are training and validation, ``class_weights`` one number a class. Raises what
+    :func:`fit` raises.
     """
     training, validation = sources
     if config.freeze == "backbone":
@@ -118,8 +123,10 @@ def fit_config(
     if lengths[0] - batches.steps_per_epoch * config.batch_size == 1:
         observer(Notice("the last batch of an epoch would hold one image and is left out"))
     parts = (model, optimizer, scaler, batches, validation, folder, log)
-    settings = {**asdict(config), "pairs": sum(lengths)}
-    run = Run(*parts, config.epochs, device, precision, settings, observer)
+    # Checkpoints travel without the files beside them.
+    settings = {**asdict(config), "classes": inline(config.classes), "pairs": sum(lengths)}
+    weights = None if class_weights is None else torch.tensor(class_weights, device=device)
+    run = Run(*parts, config.epochs, device, precision, settings, weights, observer)
     frozen = config.freeze == "backbone"
     try:
         scores = fit(run, progress, config.lr, config.warmup, frozen)
@@ -159,7 +166,7 @@ def fit(run: Run, progress: Progress, lr: float, warmup: float, frozen_backbone:
             label_NHW = batch.labels.to(run.device, non_blocking=True)
             with autocast(run.device, run.precision):
                 score_NKHW = model(pixels_N3HW)
-            loss = cross_entropy(score_NKHW, label_NHW)
+            loss = cross_entropy(score_NKHW, label_NHW, class_weights=run.class_weights)
             value = check_loss(loss, progress.step + 1, batch.ids, lr * factor)
 
             run.optimizer.zero_grad(set_to_none=True)

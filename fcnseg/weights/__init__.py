@@ -1,1 +1,1 @@
-"""Weight files: fetched once and verified, read without running anything, loaded strictly."""
+"""Weight files: read without running anything, loaded strictly."""

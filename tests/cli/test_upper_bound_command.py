@@ -75,7 +75,7 @@ def test_the_validation_part_of_shapes(capsys: pytest.CaptureFixture[str]) -> No
         (["--factors", "9999999999"], 2, "got '9999999999'"),
         (["--factor", "8"], 2, "--factor: no such flag of fcnseg upper-bound; did you mean"),
         (["--data", "camvid"], 3, "--data-root: CamVid needs a folder"),
-        (["--data", "folder"], 2, "--data folder: --images and --masks and --classes missing"),
+        (["--data", "folder"], 2, "--data folder: --images and --masks missing"),
     ],
 )
 def test_refusals_are_one_line(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fcnseg.data.faults import DataFaults
-from fcnseg.data.folder import FolderPairs
+from fcnseg.data.folder import folder
 from fcnseg.data.sample import Source
 from fcnseg.errors import DataError, UsageError
 
@@ -34,7 +34,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_pairs_equal_a_plain_search(folders: tuple[Path, Path]) -> None:
     images, masks = folders
-    source = FolderPairs(images, masks, CLASSES)
+    source = folder(images, masks, CLASSES)
     assert isinstance(source, Source)
     expected = {}
     for image in images.rglob("*.*"):
@@ -55,7 +55,7 @@ def test_pairs_equal_a_plain_search(folders: tuple[Path, Path]) -> None:
 
 
 def test_it_can_be_pickled(folders: tuple[Path, Path]) -> None:
-    source = FolderPairs(*folders, CLASSES)
+    source = folder(*folders, CLASSES)
     again = pickle.loads(pickle.dumps(source))
     assert np.array_equal(again[0].image, source[0].image)
 
@@ -66,7 +66,7 @@ def test_missing_partners_are_named_on_both_sides(folders: tuple[Path, Path]) ->
         write(images / f"{name}.jpg", mode="RGB")
     write(masks / "q.png")
     with pytest.raises(DataFaults) as caught:
-        FolderPairs(images, masks, CLASSES)
+        folder(images, masks, CLASSES)
     missing_mask, missing_image = caught.value.faults
     assert missing_mask.startswith(f"{masks}: 4 of 8 images in {images}")
     assert "p1.jpg, p2.jpg, p3.jpg and 1 more" in missing_mask
@@ -77,18 +77,72 @@ def test_missing_partners_are_named_on_both_sides(folders: tuple[Path, Path]) ->
     assert pickle.loads(pickle.dumps(caught.value)).faults == caught.value.faults
 
 
-def test_masks_with_an_addition_to_the_name(tmp_path: Path) -> None:
-    for name in "ab":
+def test_masks_with_an_addition_to_the_name_are_paired_and_that_is_said(tmp_path: Path) -> None:
+    for name in ("a", "b", "deep/c_1"):
         write(tmp_path / f"i/{name}.jpg", mode="RGB")
         write(tmp_path / f"m/{name}_mask.png")
-    with pytest.raises(DataError, match="rename the masks, which have '_mask' behind the name"):
-        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)
+    source = folder(tmp_path / "i", tmp_path / "m", CLASSES)
+    assert [source.id(i) for i in range(3)] == ["a", "b", "deep/c_1"]
+    assert source.files(2) == (tmp_path / "i/deep/c_1.jpg", tmp_path / "m/deep/c_1_mask.png")
+    assert source.notes == ("masks are paired with images by names that end in '_mask'",)
+
+
+def test_an_addition_that_some_masks_lack_is_not_guessed(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / f"i/{name}.jpg", mode="RGB")
+    write(tmp_path / "m/a_mask.png")
+    with pytest.raises(DataError, match=r"a\.jpg, b\.jpg.*or give --mask-suffix _mask"):
+        folder(tmp_path / "i", tmp_path / "m", CLASSES)
+    write(tmp_path / "m/b.png")
+    source = folder(tmp_path / "i", tmp_path / "m", CLASSES, suffix="_mask")
+    assert [source.files(i)[1].name for i in range(2)] == ["a_mask.png", "b.png"]
+
+
+def test_a_mask_with_and_one_without_the_addition_are_two_of_one_name(tmp_path: Path) -> None:
+    write(tmp_path / "i/a.jpg", mode="RGB")
+    write(tmp_path / "m/a_mask.png")
+    write(tmp_path / "m/a.png")
+    with pytest.raises(DataError, match=r"names are there more than once: a\.png and a_mask\.png"):
+        folder(tmp_path / "i", tmp_path / "m", CLASSES, suffix="_mask")
+
+
+def test_images_and_masks_in_one_folder(tmp_path: Path) -> None:
+    for name in "ab":
+        write(tmp_path / f"{name}.jpg", mode="RGB")
+        write(tmp_path / f"{name}_mask.png")
+    with pytest.raises(UsageError, match="say with --mask-suffix"):
+        folder(tmp_path, tmp_path, CLASSES)
+    source = folder(tmp_path, tmp_path, CLASSES, suffix="_mask")
+    assert [source.id(i) for i in range(len(source))] == ["a", "b"]
+    assert source.files(0)[1].name == "a_mask.png"
+
+
+def test_whole_pairs_are_kept_beside_the_faults(folders: tuple[Path, Path]) -> None:
+    write(folders[0] / "alone.jpg", mode="RGB")
+    write(folders[0] / "town/b.png", mode="RGB")
+    source = folder(*folders, CLASSES, strict=False)
+    assert [source.id(i) for i in range(len(source))] == ["a", "b", "town/x.y"]
+    assert [fault.partition(": ")[0] for fault in source.faults] == [
+        f"{folders[0]}/town/b.bmp",
+        f"{folders[0]}/alone.jpg",
+    ]
+    with pytest.raises(DataFaults) as caught:
+        folder(*folders, CLASSES)
+    assert [fault.partition(": ")[0] for fault in caught.value.faults] == [*map(str, folders)]
+
+
+def test_labels_alone(folders: tuple[Path, Path]) -> None:
+    source = folder(*folders, CLASSES)
+    for index in range(len(source)):
+        assert np.array_equal(source.label(index), source[index].label)
+    (folders[0] / "a.PNG").write_bytes(b"")
+    assert source.label(0).shape == (4, 6)
 
 
 def test_duplicate_names(folders: tuple[Path, Path]) -> None:
     write(folders[0] / "town/b.png", mode="RGB")
     with pytest.raises(DataError, match=r"1 names are there more than once: town/b\.bmp and town"):
-        FolderPairs(*folders, CLASSES)
+        folder(*folders, CLASSES)
 
 
 def test_empty_and_missing_folders(tmp_path: Path) -> None:
@@ -96,56 +150,56 @@ def test_empty_and_missing_folders(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m/a.heic").write_bytes(b"x")
     with pytest.raises(DataError, match=r"m: no images \(found: \.heic 1\); expected files ending"):
-        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)
+        folder(tmp_path / "i", tmp_path / "m", CLASSES)
     with pytest.raises(DataError, match=r"--masks .*none: there is no such folder"):
-        FolderPairs(tmp_path / "i", tmp_path / "none", CLASSES)
+        folder(tmp_path / "i", tmp_path / "none", CLASSES)
     with pytest.raises(DataError, match=r"--images .*a\.png: is a file"):
-        FolderPairs(tmp_path / "i/a.png", tmp_path / "m", CLASSES)
+        folder(tmp_path / "i/a.png", tmp_path / "m", CLASSES)
     with pytest.raises(UsageError, match="is the folder of --images too"):
-        FolderPairs(tmp_path / "i", tmp_path / "i", CLASSES)
+        folder(tmp_path / "i", tmp_path / "i", CLASSES)
 
 
 def test_masks_inside_the_folder_of_images(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg", mode="RGB")
     write(tmp_path / "masks/a.png")
-    source = FolderPairs(tmp_path, tmp_path / "masks", CLASSES)
+    source = folder(tmp_path, tmp_path / "masks", CLASSES)
     assert [source.id(0)] == ["a"]
     assert len(source) == 1
 
 
 def test_a_loop_of_links_ends(folders: tuple[Path, Path]) -> None:
     (folders[0] / "town/loop").symlink_to(folders[0])
-    assert len(FolderPairs(*folders, CLASSES)) == 4
+    assert len(folder(*folders, CLASSES)) == 4
 
 
 def test_sizes_that_differ_are_both_printed(tmp_path: Path) -> None:
     write(tmp_path / "i/a.png", 4, 6, mode="RGB")
     write(tmp_path / "m/a.png", 6, 5)
     with pytest.raises(DataError, match=r"mask is 6x5 \(height x width\) but its image .* is 4x6"):
-        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)[0]
+        folder(tmp_path / "i", tmp_path / "m", CLASSES)[0]
     write(tmp_path / "m/a.png", 6, 4)
     with pytest.raises(DataError, match="EXIF rotation is applied"):
-        FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)[0]
+        folder(tmp_path / "i", tmp_path / "m", CLASSES)[0]
 
 
 def test_faults_of_image_and_mask_come_together(folders: tuple[Path, Path]) -> None:
     images, masks = folders
     (images / "b.jpg").write_bytes(b"")
     write(masks / "b.tif", value=9)
-    source = FolderPairs(images, masks, CLASSES)
+    source = folder(images, masks, CLASSES)
     with pytest.raises(DataError, match=r"b\.jpg: the file is empty.*; also .*b\.tif: .* value 9"):
         source[1]
 
 
 def test_settings_that_make_no_sense(folders: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match=r"--mask-encoding.*did you mean 'palette'"):
-        FolderPairs(*folders, CLASSES, encoding="pallette")
+        folder(*folders, CLASSES, encoding="pallette")
     with pytest.raises(UsageError, match="rgb: needs the colour of each class"):
-        FolderPairs(*folders, CLASSES, encoding="rgb")
+        folder(*folders, CLASSES, encoding="rgb")
     with pytest.raises(UsageError, match="binary255: expected 2 classes"):
-        FolderPairs(*folders, CLASSES, encoding="binary255")
+        folder(*folders, CLASSES, encoding="binary255")
     with pytest.raises(UsageError, match=r"got the text|got 1"):
-        FolderPairs(*folders, "abc")
+        folder(*folders, "abc")
 
 
 def test_an_exif_rotated_photo_fits_its_upright_mask(tmp_path: Path) -> None:
@@ -154,4 +208,4 @@ def test_an_exif_rotated_photo_fits_its_upright_mask(tmp_path: Path) -> None:
     (tmp_path / "i").mkdir()
     Image.new("RGB", (8, 4)).save(tmp_path / "i/a.jpg", exif=exif)
     write(tmp_path / "m/a.png", 8, 4)
-    assert FolderPairs(tmp_path / "i", tmp_path / "m", CLASSES)[0].image.shape == (8, 4, 3)
+    assert folder(tmp_path / "i", tmp_path / "m", CLASSES)[0].image.shape == (8, 4, 3)

@@ -46,6 +46,9 @@ class Sized:
         image = np.full((*size, 3), (index, 0, 255), np.uint8)
         return Sample(image, np.full(size, index % 2, np.uint8), self.id(index))
 
+    def label(self, index: int) -> np.ndarray:
+        return self[index].label
+
     def id(self, index: int) -> str:
         return str(index)
 
@@ -71,8 +74,8 @@ def test_collate_pads_right_and_below() -> None:
     source = Sized([(2, 5), (4, 3)])
     batch = collate([source[0], source[1]], FILL)
     assert batch.images.shape == (2, 3, 4, 5)
-    assert (batch.images.dtype, batch.labels.dtype) == (torch.uint8, torch.int64)
-    assert batch.images.is_contiguous()
+    assert batch.images.dtype == batch.labels.dtype == torch.uint8
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert (batch.ids, batch.sizes) == (["0", "1"], [(2, 5), (4, 3)])
     for number, (height, width) in enumerate(batch.sizes):
         for y in range(4):

@@ -1,6 +1,6 @@
 """A network of a few thousand parameters with the parts that the engine asks of an FCN."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fcnseg.config import Size, TrainConfig
-from fcnseg.data.loading import evaluation_loader, training_loader
+from fcnseg.data.loading import Batch, evaluation_loader, training_loader
 from fcnseg.data.sample import Sample, Source
 from fcnseg.data.transforms import TrainingTransform
 from fcnseg.engine.events import Observer, silent
@@ -19,6 +19,7 @@ from fcnseg.preprocessing import Preprocessing
 
 CLASSES = ("dark", "bright", "red")
 PALETTE = ((0, 0, 0), (255, 255, 255), (255, 0, 0))
+FILL = (127, 127, 127)
 
 
 class TinyNet(nn.Module):
@@ -68,6 +69,9 @@ class Blocks:
         del index
         return ()
 
+    def label(self, index: int) -> np.ndarray:
+        return self[index].label
+
     def __getitem__(self, index: int) -> Sample:
         numbers = np.random.default_rng([self._salt, index])
         label = np.zeros((24, 32), np.uint8)
@@ -77,6 +81,11 @@ class Blocks:
         image = colours[label] + numbers.integers(-20, 20, (24, 32, 3))
         label[row] = 255
         return Sample(image.astype(np.uint8), label, self.id(index))
+
+
+def training_data() -> tuple[Blocks, TrainingTransform]:
+    """What :func:`run_training` trains on."""
+    return Blocks(9), TrainingTransform((24, 32), scale=(0.8, 1.2), fill=FILL)
 
 
 @pytest.fixture
@@ -96,6 +105,18 @@ def blocks() -> Callable[..., Blocks]:
 
 
 @pytest.fixture
+def first_batch() -> Callable[[TrainConfig], Batch]:
+    """The first batch of the first epoch of :func:`run_training`."""
+
+    def load(config: TrainConfig) -> Batch:
+        source, transform = training_data()
+        loader = training_loader(source, transform, config.batch_size, config.seed, 0, 0, FILL)
+        return next(iter(loader))
+
+    return load
+
+
+@pytest.fixture
 def run_training() -> Callable[..., Result]:
     """Train a fresh tiny network as ``build.train`` does; its parts may be given."""
 
@@ -104,13 +125,13 @@ def run_training() -> Callable[..., Result]:
         observer: Observer = silent,
         model: nn.Module | None = None,
         validation: Source | None = None,
+        class_weights: Sequence[float] | None = None,
     ) -> Result:
         folder = enter(config)
         torch.manual_seed(config.seed)
         model = model or TinyNet()
-        training, validation = Blocks(9), validation or Blocks(4, salt=1)
-        fill = (127, 127, 127)
-        transform = TrainingTransform((24, 32), scale=(0.8, 1.2), fill=fill)
+        (training, transform), fill = training_data(), FILL
+        validation = validation or Blocks(4, salt=1)
         batches = Batches(
             lambda epoch: training_loader(
                 training, transform, config.batch_size, config.seed, epoch, config.workers, fill
@@ -120,7 +141,8 @@ def run_training() -> Callable[..., Result]:
         )
         cpu = torch.device("cpu")
         sources = training, validation
-        return fit_config(config, folder, model, batches, sources, cpu, torch.float32, observer)
+        parts = config, folder, model, batches, sources, cpu, torch.float32
+        return fit_config(*parts, class_weights=class_weights, observer=observer)
 
     return run
 

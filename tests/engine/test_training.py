@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fcnseg.config import TrainConfig
+from fcnseg.data.loading import Batch
 from fcnseg.data.sample import Sample
 from fcnseg.engine.checkpoint import read_model
 from fcnseg.engine.events import Evaluated, Evaluating, Event, Notice, Started, Stepped
@@ -148,6 +149,35 @@ def test_void_validation_masks_are_named_and_cost_no_epoch(
         run_training(config, validation=Void(4, salt=1))
     resume_elsewhere(config, run_training)  # with the masks corrected
     equal_to_the_byte(tmp_path / "whole", tmp_path / "run")
+
+
+def test_class_weights_reach_the_loss(
+    config: TrainConfig,
+    run_training: Run,
+    make_net: Callable[..., Any],
+    first_batch: Callable[[TrainConfig], Batch],
+) -> None:
+    """The first loss against the weighted mean over the pixels of the first batch, in float64."""
+    seen: list[torch.Tensor] = []
+
+    class Watched(make_net):  # type: ignore[misc, valid-type]
+        def forward(self, pixels_N3HW: torch.Tensor) -> torch.Tensor:
+            score = super().forward(pixels_N3HW)
+            seen.append(score.detach().clone())
+            return score
+
+    torch.manual_seed(1)
+    weights = [0.2, 1.0, 3.0]
+    result = run_training(replace(config, epochs=1), model=Watched(), class_weights=weights)
+    row = json.loads((result.folder / "log.jsonl").read_text().splitlines()[0])
+
+    label, score = first_batch(config).labels.long(), seen[0].double()
+    total = mass = 0.0
+    for n, y, x in torch.nonzero(label != 255).tolist():
+        truth = int(label[n, y, x])
+        loss = torch.logsumexp(score[n, :, y, x], 0) - score[n, truth, y, x]
+        total, mass = total + weights[truth] * float(loss), mass + weights[truth]
+    assert row["loss"] == pytest.approx(total / mass, rel=1e-5)
 
 
 @pytest.mark.parametrize("freeze", ["none", "backbone"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fcnseg.data.camvid import CamVid
+from fcnseg.data.camvid import camvid
 from fcnseg.data.sample import Sample
 from fcnseg.engine import upper_bound
 from fcnseg.engine.events import Evaluating, Event
@@ -155,7 +155,7 @@ def test_no_other_cells_get_more_pixels_right() -> None:
 
 
 def test_bounds_of_camvid(shared_data: Path) -> None:
-    source = CamVid(shared_data / "camvid", "val")
+    source = camvid(shared_data / "camvid", "val")
     labels = [source[index].label for index in (0, 50)]
     bounds = upper_bounds(Labels(labels, 11), [32])
     expected = slow_mean_iu(labels, [slow(label, 32) for label in labels], 11)

@@ -1,10 +1,15 @@
 """From photographs to labels and scores."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import fcnseg
+from fcnseg.engine.checkpoint import save_model
 from fcnseg.errors import NumericError, UsageError
 
 
@@ -60,3 +65,32 @@ def test_refusals(model: fcnseg.FCN) -> None:
         model.head.score["stride32"].weight.fill_(float("nan"))
     with pytest.raises(NumericError, match="not finite"):
         predictor(np.zeros((40, 40, 3), np.uint8))
+
+
+def test_a_model_that_sees_photographs_smaller(model: fcnseg.FCN) -> None:
+    """Scores of the scaled photograph, brought back to it by a plain bilinear formula."""
+    model.info = replace(model.info, short_side=32)
+    y, x = np.mgrid[:90, :135]
+    image = np.stack([x, y, (x + y) / 2], axis=2).astype(np.uint8)
+    result = fcnseg.Predictor(model, device="cpu")(image)
+    assert result.labels.shape == (90, 135)
+    assert result.scores is not None
+
+    small = np.asarray(Image.fromarray(image).resize((48, 32), Image.Resampling.BILINEAR))
+    pixels = torch.from_numpy(small.copy()).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        coarse = model(model.info.preprocessing(pixels))[0].numpy()
+    at_y = np.clip((np.arange(90) + 0.5) * 32 / 90 - 0.5, 0, 31)
+    at_x = np.clip((np.arange(135) + 0.5) * 48 / 135 - 0.5, 0, 47)
+    for k in range(3):
+        rows = np.array([np.interp(at_y, np.arange(32), column) for column in coarse[k].T]).T
+        expected = np.array([np.interp(at_x, np.arange(48), row) for row in rows])
+        assert np.abs(result.scores[k] - expected).max() < 0.02 * np.abs(coarse).max()
+
+
+def test_the_size_at_which_photographs_are_seen_is_kept_in_the_checkpoint(
+    model: fcnseg.FCN, tmp_path: Path
+) -> None:
+    model.info = replace(model.info, short_side=48)
+    save_model(tmp_path / "a.safetensors", model)
+    assert fcnseg.load(tmp_path / "a.safetensors").info.short_side == 48

@@ -1,4 +1,4 @@
-"""Download of weight files into a cache, verified by their sha256."""
+"""Download of files into a cache, verified by their sha256."""
 
 import hashlib
 import http.client
@@ -12,17 +12,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from fcnseg.errors import EnvironmentFault, UsageError, WeightsError
+from fcnseg.errors import EnvironmentFault, FcnsegError, UsageError
 from fcnseg.files import replacing
 
 Progress = Callable[[int, int | None], None]
 
 _CHUNK = 1 << 20
 _REMEDY = "free the disk or set FCNSEG_CACHE to another folder"
-_OTHERWISE = (
-    "use --weights FILE, for training also --weights none, or a backbone whose weights come with "
-    "pip: efficientnet_lite0"
-)
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -51,26 +47,29 @@ def fetch(
     url: str,
     sha256: str,
     cache_dir: str | os.PathLike[str] | None = None,
+    *,
+    fault: type[FcnsegError],
+    otherwise: str,
     timeout: float = 30.0,
     max_bytes: int = 2 << 30,
     progress: Progress | None = None,
-    otherwise: str = _OTHERWISE,
 ) -> Path:
     """Return the cached file of ``url``, downloaded first if it is not there.
 
     ``sha256`` is the hash in hex or its first digits, at least 8: torchvision's file names carry
     the first 8, as in ``resnet18-f37072fd.pth``. A cached file is used, without the network,
-    only if its hash agrees; so a file put there by hand works too. ``timeout`` is in seconds and
-    holds for each wait on the network, not for the whole download. ``progress(done, total)`` is
-    called with bytes; ``total`` is ``None`` if the server does not say. ``otherwise`` is what the
-    error advises beside putting the file there by hand.
+    only if its hash agrees; so a file put there by hand works too. ``fault`` is the kind of error
+    that is raised where the file cannot be had, and ``otherwise`` what it advises beside putting
+    the file there by hand. ``timeout`` is in seconds and holds for each wait on the network, not
+    for the whole download. ``progress(done, total)`` is called with bytes; ``total`` is ``None``
+    if the server does not say.
 
     The file appears under its name only when it is complete and its hash agrees; processes may
     fetch the same file at once. Addresses must be https, also after a redirect; plain http is
     accepted for this machine alone.
 
-    Raises :class:`WeightsError` if the file cannot be had, is longer than ``max_bytes``, shorter
-    than announced or has another hash; :class:`EnvironmentFault` if the cache cannot be written;
+    Raises ``fault`` if the file cannot be had, is longer than ``max_bytes``, shorter than
+    announced or has another hash; :class:`EnvironmentFault` if the cache cannot be written;
     :class:`UsageError` for an address or a hash that is malformed.
     """
     sha256 = sha256.lower()
@@ -94,7 +93,7 @@ def fetch(
                 raise _Refused(f"what came has sha256 {found}")
         except (_Refused, http.client.HTTPException, OSError) as error:
             reason = _reason(error, timeout) + beside
-            raise WeightsError(_advice(url, path, sha256, reason, otherwise)) from None
+            raise fault(_advice(url, path, sha256, reason, otherwise)) from None
     return path
 
 

@@ -1,0 +1,138 @@
+"""Images for a classifier: a folder of each class, named after it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fcnseg.data.faults import first_names, raise_faults
+from fcnseg.data.images import IMAGE_ENDINGS, read_image, read_scaled
+from fcnseg.data.sample import MAX_PIXELS
+from fcnseg.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image and its class.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        class_id: place of the class in the source's ``classes``.
+        id: path below the root, unique in the source.
+    """
+
+    image: np.ndarray
+    class_id: int
+    id: str
+
+
+class ClassFolders:
+    """One split of a folder of class folders: ``root/cat/1.jpg`` or ``root/train/cat/1.jpg``.
+
+    Classes are the folders in the order of their names; what is deeper inside belongs to them.
+    Names that start with a dot are passed over.
+
+    Args:
+        root: the folder of classes, or of splits if ``split`` is given and a folder of it.
+        split: "train", "val" or "test" where the root has such folders; None: the root itself.
+        max_pixels: larger images are refused before decoding.
+        short_side: what the short side of an image is scaled to, in pixels; None: as it is.
+
+    Raises:
+        DataError: there is no such folder, fewer than two classes, a class without images, images
+            beside the class folders, or a link out of the root.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = None,
+        *,
+        max_pixels: int = MAX_PIXELS,
+        short_side: int | None = None,
+    ) -> None:
+        folder = Path(root) if split is None else Path(root) / split
+        if not folder.is_dir():
+            raise DataError(
+                f"--data-root {root}: there is no folder {folder}; expected a folder of images for "
+                "each class in it"
+            )
+        self.name = f"{Path(root).name}/{split}" if split else Path(root).name
+        self._max_pixels, self._short_side = max_pixels, short_side
+        self.classes, self._files = _list(folder)
+        self._root = folder
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> Example:
+        """Decode one image; raises :class:`DataError` naming the file if it is damaged."""
+        path, class_id = self._files[index]
+        if self._short_side is None:
+            image = read_image(path, self._max_pixels)
+        else:
+            image, _ = read_scaled(path, self._max_pixels, self._short_side)
+        return Example(image, class_id, self.id(index))
+
+    def class_id(self, index: int) -> int:
+        """Return the class of an image without decoding it."""
+        return self._files[index][1]
+
+    def id(self, index: int) -> str:
+        """Return the name of an image: its path below the folder of classes."""
+        return self._files[index][0].relative_to(self._root).as_posix()
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of an image."""
+        return (self._files[index][0],)
+
+
+def _list(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")))
+    classes = [path for path in inside if path.is_dir()]
+    stray = [path.name for path in inside if path.is_file() and _is_image(path.name)]
+    if len(classes) < 2:
+        raise DataError(
+            f"{folder}: holds {len(classes)} folders; expected two or more, one a class, with its "
+            "images inside"
+        )
+    if {path.name for path in classes} <= set(SPLITS):
+        raise DataError(
+            f"{folder}: its folders are splits ({first_names([p.name for p in classes])}), not "
+            "classes; name the split"
+        )
+    faults = []
+    if stray:
+        faults.append(
+            f"{folder}: {len(stray)} images lie beside the class folders: {first_names(stray)}; "
+            "put each into the folder of its class"
+        )
+    real_root = folder.resolve()
+    files = []
+    for class_id, place in enumerate(classes):
+        found = _images(place)
+        if not found:
+            faults.append(f"{place}: no images for this class; add some or remove the folder")
+        for path in found:
+            if not path.resolve().is_relative_to(real_root):
+                faults.append(
+                    f"{path}: leads out of the data root; put the file itself below {folder}"
+                )
+        files += [(path, class_id) for path in found]
+    raise_faults(faults)
+    return tuple(path.name for path in classes), files
+
+
+def _images(folder: Path) -> list[Path]:
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place) / name for name in sorted(files) if _is_image(name)]
+    return found
+
+
+def _is_image(name: str) -> bool:
+    return not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
