@@ -162,7 +162,8 @@ def look_first(
     """
     balanced = config.class_weights == "auto"
     looked_at = sources if config.check_first == "quick" else sources[:1] if balanced else ()
-    reports = first_look(looked_at, config.workers, balanced, config.max_pixels, observer)
+    sizes = config.max_pixels, config.short_side
+    reports = first_look(looked_at, config.workers, balanced, *sizes, observer)
     if config.class_weights == "none":
         return None
     training = sources[0]
@@ -191,9 +192,10 @@ def prepared(
     folder = Path(config.cache)
 
     def progress(done: int, total: int) -> None:
-        observer(Evaluating(done, total, "decoding into the cache"))
+        observer(Evaluating(done, total, "checking and filling the cache"))
 
     made = [cached(s, folder, config.workers, progress) for s in (training, validation)]
+    observer(Notice(f"{folder}: holds the decoded images and masks"))
     return made[0], made[1]
 
 

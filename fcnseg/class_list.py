@@ -22,9 +22,8 @@ def read_classes(text: str) -> Classes:
     Raises:
         UsageError: neither a file nor a list, or only some of the classes have a colour.
     """
-    path = Path(text)
-    if path.is_file():
-        return _read_file(path)
+    if is_file(text):
+        return _read_file(Path(text))
     if "," not in text:
         raise UsageError(f"--classes {text}: no such file, and not a list a,b,c")
     words = [word.strip() for word in text.split(",")]
@@ -40,12 +39,37 @@ def read_classes(text: str) -> Classes:
     return tuple(match[1] for match in found if match), tuple(colours)
 
 
+def read_void(text: str | None) -> int | Colour | None:
+    """``--mask-void``: a stored value such as ``11``, or a colour ``#rrggbb``.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text is None:
+        return None
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        return _from_hex(text[1:])
+    if text.isascii() and text.isdigit() and int(text) <= 0xFFFF:
+        return int(text)
+    raise UsageError(
+        f"--mask-void {text}: expected a value such as 11, or a colour such as #ffffff"
+    )
+
+
+def is_file(text: str) -> bool:
+    """Whether ``text`` is the name of a file; a long list is no name at all."""
+    try:
+        return Path(text).is_file()
+    except OSError:  # longer than a name may be
+        return False
+
+
 def inline(text: str | None) -> str | None:
     """``text`` itself, or, if it is a file, the list that says the same without the file.
 
     A file whose names could not stand in a list, because of a comma in them, stays a file.
     """
-    if text is None or not Path(text).is_file():
+    if text is None or not is_file(text):
         return text
     names, colours = _read_file(Path(text))
     if any("," in name or "=" in name for name in names) or len(names) < 2:

@@ -59,6 +59,9 @@ class DataConfig:
         "folder: what the mask pixels are; binary255 means 0 and 255",
         choices=("auto", "index", "palette", "rgb", "binary255"),
     )
+    mask_void: str | None = setting(
+        None, "folder: what means void in masks beside 255: a value such as 11, or #rrggbb"
+    )
     mask_suffix: str | None = setting(
         None, "folder: what mask names have behind those of images, such as _mask; found by itself"
     )
@@ -266,7 +269,7 @@ def _data_contradictions(config: DataConfig) -> list[str]:
     split_by_us = is_split_by_us(config)
     needed_by = {
         ("images", "val_images"): (data in ("folder", "coco"), "--data folder or coco"),
-        ("masks", "val_masks", "mask_suffix"): (data == "folder", "--data folder"),
+        ("masks", "val_masks", "mask_suffix", "mask_void"): (data == "folder", "--data folder"),
         ("annotations", "val_annotations"): (data == "coco", "--data coco"),
         ("classes",): (data in ("folder", "coco"), "--data folder or coco"),
         ("val_fraction",): (split_by_us, "--images or --annotations without a part to validate on"),

@@ -17,7 +17,8 @@ from fcnseg.checks import check_batch, check_choice
 from fcnseg.devices import autocast
 from fcnseg.errors import DataError, NumericError, UsageError
 from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
-from fcnseg.preprocessing import MOST_SCALED, Preprocessing, resize, scaled_size
+from fcnseg.preprocessing import Preprocessing, resize
+from fcnseg.sizes import MOST_SCALED, scaled_size
 from fcnseg.weights.state import shown
 
 OUTPUT_STRIDES = (8, 16, 32)

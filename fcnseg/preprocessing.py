@@ -12,9 +12,6 @@ from torch.nn import functional as F
 from fcnseg.checks import check_choice
 from fcnseg.errors import UsageError
 
-MOST_SCALED = 50_000_000
-"""Pixels to which an image may be scaled: a long strip becomes very long."""
-
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -35,16 +32,6 @@ def resize(
         return image_NCHW
     scaled = F.interpolate(image_NCHW.float(), size, mode=interpolation, antialias=True)
     return scaled.round().clamp(0, 255).to(torch.uint8)
-
-
-def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """The (height, width) of an image of ``size`` once its short side is ``short_side`` pixels.
-
-    The long side is rounded down, as torchvision and timm do it.
-    """
-    short, long = min(size), max(size)
-    scaled = short_side * long // short
-    return (short_side, scaled) if size[0] <= size[1] else (scaled, short_side)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fcnseg.class_list import read_classes
+from fcnseg.class_list import is_file, read_classes, read_void
 from fcnseg.config import DataConfig, is_split_by_us, validate
+from fcnseg.data.faults import first_names
 from fcnseg.data.pairs import ImagePairs
 from fcnseg.data.sample import Source
 from fcnseg.data.subset import Subset, split
@@ -24,13 +25,14 @@ def build_sources(config: DataConfig, observer: Observer = silent) -> tuple[Sour
 
     Raises:
         DataError: data that are missing, or whose layout is faulty; a training list and a
-            validation list that overlap.
+            validation list that overlap or whose classes differ.
     """
     fetch(config, observer)
     if is_split_by_us(config):
         fraction = config.val_fraction or _VAL_FRACTION
         return split(_open(config, "train"), fraction, config.seed)
     training, validation = _open(config, "train"), _open(config, "val")
+    _refuse_other_classes(training, validation)
     _refuse_overlap(config, training, validation)
     return training, validation
 
@@ -158,6 +160,7 @@ def _open_folder(config: DataConfig, part: str, how: dict[str, Any]) -> Source:
         )
     classes, palette = read_classes(config.classes)
     how |= {"palette": palette, "suffix": config.mask_suffix, "name": name}
+    how["void"] = read_void(config.mask_void)
     return folder(images, masks, classes, config.mask_encoding, **how)
 
 
@@ -168,7 +171,7 @@ def _open_coco(config: DataConfig, part: str, how: dict[str, Any]) -> Source:
     if config.classes == "voc":
         classes = tuple(VOC_NAMES)
     elif config.classes is not None and config.classes != "all":
-        one = "," not in config.classes and not Path(config.classes).is_file()
+        one = "," not in config.classes and not is_file(config.classes)
         classes = (config.classes,) if one else read_classes(config.classes)[0]
     if config.annotations is None:
         split = config.train_split if part == "train" else config.val_split
@@ -195,6 +198,17 @@ def scaled(source: Source, short_side: int | None) -> Source:
     return source.scaled(short_side)
 
 
+def _refuse_other_classes(training: Source, validation: Source) -> None:
+    """Raise :class:`DataError` unless a class id means the same in both."""
+    mine, theirs = tuple(training.classes), tuple(validation.classes)
+    if mine != theirs:
+        raise DataError(
+            f"{validation.name}: its classes are {first_names(theirs, 8)}, those of "
+            f"{training.name} are {first_names(mine, 8)}; a class id must mean the same in both: "
+            "give --classes, or correct the reader"
+        )
+
+
 def _refuse_overlap(config: DataConfig, training: Source, validation: Source) -> None:
     """Raise :class:`DataError` if an image is in both lists; generated ones never are."""
     if not isinstance(training, ImagePairs) or not isinstance(validation, ImagePairs):
@@ -211,8 +225,6 @@ def _refuse_overlap(config: DataConfig, training: Source, validation: Source) ->
     mine, theirs = keys(training), keys(validation)
     shared = sorted(theirs[key] for key in mine.keys() & theirs.keys())
     if shared:
-        from fcnseg.data.faults import first_names
-
         raise DataError(
             f"{validation.name}: {len(shared)} of its {len(validation)} images are in "
             f"{training.name} too: {first_names(shared)}; scores on them would mean nothing; "

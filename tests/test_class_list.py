@@ -4,12 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from fcnseg.class_list import inline, read_classes
+from fcnseg.class_list import inline, read_classes, read_void
 from fcnseg.errors import UsageError
 
 
 def test_names() -> None:
     assert read_classes("sky, road ,big car") == (("sky", "road", "big car"), None)
+
+
+def test_a_list_longer_than_a_file_name_may_be() -> None:
+    names = tuple(f"a long name of a class {i}" for i in range(200))
+    assert read_classes(",".join(names)) == (names, None)
+    assert inline(",".join(names)) == ",".join(names)
 
 
 def test_names_with_colours() -> None:
@@ -61,3 +67,10 @@ def test_wrong_files(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UsageError, match=r"classes\.txt: is no UTF-8 text"):
         read_classes(str(file))
+
+
+def test_what_means_void() -> None:
+    assert (read_void(None), read_void("11"), read_void("#ff0a00")) == (None, 11, (255, 10, 0))
+    for text in ("white", "#fff", "-1", "99999999"):
+        with pytest.raises(UsageError, match=f"--mask-void {text}: expected a value such as 11"):
+            read_void(text)

@@ -41,7 +41,7 @@ def test_file_is_valid_complete_and_says_how_it_is_used(path: Path) -> None:
 
 def pairs(images: Path, masks: Path, ending: str, classes: int) -> list[str]:
     """Write 5 images and their masks; return their names."""
-    numbers = np.random.default_rng(0)
+    numbers = np.random.default_rng(list(str(images).encode()))
     for folder in (images, masks):
         folder.mkdir(parents=True)
     for name in "abcde":

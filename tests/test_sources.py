@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcnseg.audit.doubts import across
+from fcnseg.audit.survey import survey
 from fcnseg.config import DataConfig, load_config
-from fcnseg.data.pairs import ImagePairs
+from fcnseg.data.pairs import ImagePairs, Pair
 from fcnseg.data.subset import Subset
 from fcnseg.engine.events import Event, Notice
 from fcnseg.errors import DataError, UsageError
 from fcnseg.sources import build_check_sources, build_evaluation_source, build_sources, scaled
+
+
+def read_nothing(pair: Pair, max_pixels: int) -> np.ndarray:
+    raise AssertionError
 
 
 def settings(**flags: Any) -> DataConfig:
@@ -104,6 +110,45 @@ def test_a_folder_that_is_both_training_and_validation_is_refused(own: dict[str,
     flags = {**own, "val_images": own["images"], "val_masks": own["masks"]}
     with pytest.raises(DataError, match=r"folder/val: 10 of its 10 images are in folder too: a, b"):
         build_sources(settings(**flags))
+
+
+def test_classes_that_differ_between_the_parts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class id would mean one thing in training and another in validation."""
+    write(tmp_path / "train", "ab")
+    write(tmp_path / "val", "cd")
+    (tmp_path / "turned_classes.py").write_text("""
+import numpy as np
+from fcnseg.data.pairs import ImagePairs, Pair
+
+def zeros(pair, max_pixels):
+    return np.zeros((30, 40), np.uint8)
+
+def source(root, split):
+    classes = ("cat", "dog") if split == "train" else ("dog", "cat")
+    pairs = [Pair(p.stem, p, p) for p in sorted((root / split).glob("*.png"))]
+    return ImagePairs(split, classes, ((0, 0, 0), (9, 9, 9)), pairs, zeros)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"data": str(tmp_path / "turned_classes.py"), "data_root": str(tmp_path)}
+    words = "val: its classes are dog, cat, those of train are cat, dog; a class id must mean"
+    with pytest.raises(DataError, match=words):
+        build_sources(settings(**own))
+    reports = [survey(open_part()) for _, open_part in build_check_sources(settings(**own))]
+    errors = [f for f in across(reports) if f.severity == "error"]
+    assert any("its classes are dog, cat, those of train are cat" in f.message for f in errors)
+
+
+def test_two_samples_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A cache and a resumed run tell samples by their names."""
+    image = write(tmp_path / "i", "a") / "a.png"
+    pairs = [Pair("x", image, image), Pair("y", image, image), Pair("x", image, image)]
+    made = "mine", ("cat", "dog"), ((0, 0, 0), (9, 9, 9)), pairs, read_nothing
+    with pytest.raises(DataError, match="mine: 2 samples have the name 'x', the first of"):
+        ImagePairs(*made)
+    source = ImagePairs(*made, strict=False)
+    assert (ids(source), len(source.faults)) == (["y"], 1)
 
 
 def test_parts_of_a_check_keep_their_faults(own: dict[str, str]) -> None:

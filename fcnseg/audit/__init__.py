@@ -7,7 +7,7 @@
 ``doubts.py``      what can be read and is doubtful, within a split and across splits
 ``balance.py``     class weights from pixel counts
 ``kinds.py``       kinds of masks in words, findings of one kind together
-``first_look.py``  what ``fcnseg train`` looks at by itself
+``first_look.py``  what ``fcnseg train`` looks at by itself (``copies.py``: image files twice)
 ``guess.py``       what an unknown folder of masks holds (``tally.py``, ``known.py``)
 ``page.py``        reports to the HTML page (``showcase.py`` chooses its samples)
 =================  =================================================================

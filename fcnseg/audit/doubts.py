@@ -47,8 +47,31 @@ def across(reports: Sequence[Report]) -> list[Finding]:
             if record.digest:
                 seen.setdefault(record.digest, (report, record))
     for report in reports[1:]:
+        found += _other_classes(reports[0], report)
         found += _never_trained(reports[0], report)
     return found
+
+
+def too_few(report: Report, remedy: str) -> list[Finding]:
+    """Return an error for a data set of which we keep a part for validation and cannot.
+
+    ``remedy`` names the flags of a part of its own.
+    """
+    if report.images > 1:
+        return []
+    pairs = "1 pair" if report.images == 1 else "no pairs"
+    message = f"has {pairs}, too few to keep some for validation; add pairs, or give {remedy}"
+    return [Finding("error", report.name, message)]
+
+
+def _other_classes(train: Report, later: Report) -> Iterator[Finding]:
+    if train.classes and later.classes and train.classes != later.classes:
+        message = (
+            f"its classes are {first_names(later.classes, 8)}, those of {train.name} are "
+            f"{first_names(train.classes, 8)}; a class id must mean the same in both: give "
+            "--classes, or correct the reader"
+        )
+        yield Finding("error", later.name, message)
 
 
 def _never_trained(train: Report, later: Report) -> Iterator[Finding]:

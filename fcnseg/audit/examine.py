@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fcnseg.audit.kinds import is_picture, mask_kind
+from fcnseg.audit.kinds import mask_kind
 from fcnseg.audit.report import Record
 from fcnseg.data.faults import faults_of
 from fcnseg.data.images import read_size
 from fcnseg.data.pairs import Pair, size_fault
 from fcnseg.data.sample import MAX_PIXELS, VOID, Source
-from fcnseg.engine.upper_bound import coarse_labels
+from fcnseg.engine.upper_bound import coarse_counts
 from fcnseg.errors import DataError, FcnsegError
-from fcnseg.metrics import ConfusionMatrix
 
 _COUNTED = 2**21
 
@@ -59,11 +58,16 @@ class FullLook:
             source, index, label, digest=_digest(sample.image), mask_digest=_digest(label)
         )
         count = len(source.classes)
-        return Examined(record, cells=tuple(_cells(label, f, count) for f in self._factors))
+        counts = coarse_counts(label, self._factors, count)
+        return Examined(record, cells=tuple(map(_cells, counts)))
 
 
 class QuickLook:
-    """Decodes the mask of one sample, and reads the header of its image."""
+    """Decodes the mask of one sample, and reads the header of its image.
+
+    Labels that are painted from a json are only if ``counts``; where the json states the size of
+    the image, the two are compared all the same.
+    """
 
     def __init__(self, source: Source, counts: bool, max_pixels: int = MAX_PIXELS) -> None:
         self._source, self._counts, self._max_pixels = source, counts, max_pixels
@@ -87,7 +91,10 @@ class QuickLook:
                 size = read_size(files[0], self._max_pixels)
             except DataError as error:
                 faults += faults_of(error)
-        if self._counts or is_picture(files):
+        misfit = _misfit(source, index, size) if size is not None else ""
+        if misfit:
+            faults.append(misfit)
+        elif self._counts or (files and files[-1].suffix.lower() != ".json"):
             try:
                 label = source.label(index)
                 where = files[-1] if files else source.id(index)
@@ -103,6 +110,12 @@ class QuickLook:
             assert size is not None
             return Examined(_bare_record(source, index, size))
         return Examined(_record(source, index, label))
+
+
+def _misfit(source: Source, index: int, size: tuple[int, int]) -> str:
+    """Return what a source that knows the sizes of its labels unread says of an image's, or ""."""
+    misfit = getattr(source, "misfit", None)
+    return misfit(index, size) if callable(misfit) else ""
 
 
 def _record(
@@ -149,12 +162,8 @@ def _check_label(where: object, label: np.ndarray, size: tuple[int, ...], count:
         )
 
 
-def _cells(label: np.ndarray, factor: int, count: int) -> Cells:
-    confusion = ConfusionMatrix(count)
-    coarse = coarse_labels(label, factor, count)
-    for predicted, truth in zip(_strips(coarse), _strips(label), strict=True):
-        confusion.update(predicted, truth)
-    flat = confusion.counts.ravel()
+def _cells(counts: np.ndarray) -> Cells:
+    flat = counts.ravel()
     there = np.flatnonzero(flat)
     return there, flat[there]
 

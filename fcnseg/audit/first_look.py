@@ -1,15 +1,20 @@
 """The look at the data that ``fcnseg train`` takes by itself before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 
+from fcnseg.audit.copies import copied_files
 from fcnseg.audit.kinds import kind_in_words
-from fcnseg.audit.report import Report
+from fcnseg.audit.report import Finding, Report
 from fcnseg.audit.survey import quick
-from fcnseg.data.faults import raise_faults
+from fcnseg.checks import nearest
+from fcnseg.data.faults import first_names, raise_faults
 from fcnseg.data.sample import MAX_PIXELS, Source
+from fcnseg.data.subset import Subset
 from fcnseg.engine.events import Evaluating, Notice, Observer, silent
 from fcnseg.errors import DataError
+from fcnseg.sizes import MOST_SCALED, scaled_size
 
 _LISTED = 5
 
@@ -19,16 +24,24 @@ def first_look(
     workers: int = 0,
     counts: bool = False,
     max_pixels: int = MAX_PIXELS,
+    short_side: int | None = None,
     observer: Observer = silent,
 ) -> list[Report]:
-    """Look at the headers of all images and decode all masks, which are what training stops at.
+    """Look at the headers of all images and at all labels, which is where training would stop.
+
+    Masks are decoded; labels that are painted from a JSON file were checked when it was opened,
+    and their sizes are compared here; they are painted too where ``counts`` asks for it. Images
+    are compared between the first two sources, file by file: a score on what was trained on means
+    nothing.
 
     Args:
         sources: the training images first; not scaled. May be empty.
         workers: processes that look.
         counts: count the class pixels of the first source even where that takes painting.
         max_pixels: images of more pixels are errors.
-        observer: told how far it is, and what kinds of masks there are.
+        short_side: what training images will be scaled to; strips too long for it are errors.
+        observer: told how far it is, what kinds of masks there are, and, where the parts were cut
+            out of one set by us, of copies in both.
 
     Returns:
         A report for each source that was looked at; generated ones only are if they are counted.
@@ -49,11 +62,42 @@ def first_look(
         asked = source is counted
         reports.append(quick(source, workers, progress, asked, max_pixels=max_pixels))
         before += len(source)
+    if reports and short_side is not None:
+        reports[0].findings += _too_long(reports[0], short_side)
+    if len(looked_at) > 1:
+        _compare(looked_at[0], looked_at[1], reports[1], observer)
     _refuse(reports)
     for report in reports:
         kinds = ", ".join(kind_in_words(k, n) for k, n in report.mask_kinds.most_common())
         observer(Notice(f"{report.name}: {'; '.join([kinds, *report.notes])}"))
     return reports
+
+
+def _too_long(report: Report, short_side: int) -> Iterator[Finding]:
+    for record in report.records:
+        if prod(scaled_size(record.size, short_side)) > MOST_SCALED:
+            message = (
+                f"is {record.size[0]}x{record.size[1]} (height x width), too long to be scaled by "
+                f"--short-side {short_side}; crop it, or give a smaller one"
+            )
+            yield Finding("error", (*record.files, record.id)[0], message)
+
+
+def _compare(training: Source, validation: Source, report: Report, observer: Observer) -> None:
+    """Enter copies of training images in the report of validation, or warn where we cut both."""
+    copies = copied_files(training, validation)
+    if copies and isinstance(validation, Subset):
+        images = [f"{theirs} of {mine}" for mine, theirs in copies]
+        text = f"{len(copies)} of the {len(validation)} images held out for validation are copies "
+        text += f"of training images, so that scores will be too good: {first_names(images)}"
+        observer(Notice(f"{text}; remove the copies", warning=True))
+        return
+    for mine, theirs in copies:
+        message = (
+            f"is the same file as {mine} of {training.name}, byte for byte; a score on images that "
+            "were trained on means nothing: remove one of them"
+        )
+        report.findings.append(Finding("error", str(theirs), message))
 
 
 def _refuse(reports: Sequence[Report]) -> None:
@@ -79,7 +123,10 @@ def read_class_weights(path: str | Path, classes: Sequence[str]) -> list[float]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise DataError(f"--class-weights {path}: cannot be read ({reason})") from None
+        raise DataError(
+            f"--class-weights {path}: cannot be read ({reason}); expected none, auto, or a file "
+            "with a class and its weight on each line"
+        ) from None
     weights: dict[str, float] = {}
     faults = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -91,7 +138,10 @@ def read_class_weights(path: str | Path, classes: Sequence[str]) -> list[float]:
             weight = float(value)
         except ValueError:
             weight = -1.0
-        if name not in classes or name in weights or not 0 <= weight < float("inf"):
+        if name not in classes:
+            hint = nearest(name, classes) or f"; the classes are {first_names(list(classes), 8)}"
+            faults.append(f"{path}: line {number}: {name!r} is no class{hint}")
+        elif name in weights or not 0 <= weight < float("inf"):
             faults.append(
                 f"{path}: line {number} is {line.strip()!r}; expected the name of a class, once, "
                 "and a weight of 0 or more, such as `road 0.35`"

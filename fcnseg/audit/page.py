@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fcnseg.audit.kinds import by_kind, is_picture, kind_in_words
-from fcnseg.audit.report import Finding, Report
+from fcnseg.audit.report import Finding, Report, other_classes
 from fcnseg.audit.showcase import Choice, choose
 from fcnseg.data.images import MaskPixels, read_image, read_mask_pixels
 from fcnseg.data.sample import MAX_PIXELS, VOID, Source
@@ -61,20 +61,22 @@ def to_page(
         name=_common_name([report.name for report in reports]),
         classes=first.classes,
         palette=first.palette,
-        splits=tuple(_split(report, first.classes) for report in reports),
+        splits=tuple(_split(report, first) for report in reports),
         kinds=_kinds(reports, across),
         pictures=tuple(picture for picture in shown if picture is not None),
         command=command,
     )
 
 
-def _split(report: Report, classes: tuple[str, ...]) -> Split:
-    counted = report.counted and report.classes == classes
+def _split(report: Report, first: Report) -> Split:
+    counted = report.counted and report.classes == first.classes
     masks = [
         f"{kind_in_words(kind, count)}{note and ': '}{note}"
         for kind, count in report.mask_kinds.most_common()
         for note in [report.mask_notes.get(kind, "")]
     ]
+    if differ := other_classes(first, report):
+        masks.append(f"other classes than {first.name}, so they are not counted above: {differ}")
     return Split(
         name=report.name,
         images=report.images,

@@ -1,7 +1,7 @@
 """What was found in one split of a data set."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,6 +9,8 @@ from fcnseg.audit.balance import median_frequency
 from fcnseg.palette import Colour
 
 Severity = Literal["error", "warning"]
+
+_NAMED = 5  # classes in one line
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,16 @@ class Record:
     mask_digest: str = ""
 
 
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over samples, one a class; and how many pixels of them are void."""
+
+    pixels: list[int]
+    images: list[int]
+    labelled_where_present: list[int]
+    void: int
+
+
 @dataclass
 class Report:
     """What was found in one split.
@@ -78,6 +90,10 @@ class Report:
     bounds: dict[int, float] = field(default_factory=dict)
     mask_notes: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    # The records that were summed, and their sums: adding up 100 000 takes seconds.
+    _summed: tuple[list[Record], _Sums] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     @property
     def readable(self) -> int:
@@ -107,25 +123,22 @@ class Report:
     @property
     def class_pixels(self) -> list[int]:
         """Pixels of each class in all readable samples."""
-        return self._by_class(record.class_pixels for record in self.records)
+        return list(self._sums.pixels)
 
     @property
     def class_images(self) -> list[int]:
         """Number of readable samples in which each class occurs."""
-        return self._by_class([n > 0 for n in record.class_pixels] for record in self.records)
+        return list(self._sums.images)
 
     @property
     def pixels_where_present(self) -> list[int]:
         """Labelled pixels of the samples in which each class occurs."""
-        return self._by_class(
-            [sum(record.class_pixels) * (n > 0) for n in record.class_pixels]
-            for record in self.records
-        )
+        return list(self._sums.labelled_where_present)
 
     @property
     def void_pixels(self) -> int:
         """Pixels labelled 255 in all readable samples."""
-        return sum(record.void_pixels for record in self.records)
+        return self._sums.void
 
     @property
     def void_share(self) -> float:
@@ -172,10 +185,44 @@ class Report:
             "upper_bounds": {str(factor): value for factor, value in self.bounds.items()},
         }
 
-    def _by_class(self, numbers: Iterable[Iterable[int]]) -> list[int]:
-        """Sum numbers of one a class over samples; a sample without any adds nothing."""
-        sums = [0] * len(self.classes)
-        for row in numbers:
-            for class_id, number in enumerate(row):
-                sums[class_id] += int(number)
-        return sums
+    @property
+    def _sums(self) -> _Sums:
+        """Sums over the records as they are now; computed again only if they have changed."""
+        if self._summed is None or self._summed[0] != self.records:
+            self._summed = list(self.records), _sum(self.records, len(self.classes))
+        return self._summed[1]
+
+
+def _sum(records: Sequence[Record], classes: int) -> _Sums:
+    """Add up samples; one without class pixels adds nothing but its void."""
+    sums = _Sums([0] * classes, [0] * classes, [0] * classes, sum(r.void_pixels for r in records))
+    for record in records:
+        labelled = int(sum(record.class_pixels))
+        for class_id, number in enumerate(record.class_pixels):
+            if number:
+                sums.pixels[class_id] += int(number)
+                sums.images[class_id] += 1
+                sums.labelled_where_present[class_id] += labelled
+    return sums
+
+
+def other_classes(first: Report, later: Report) -> str:
+    """Say in words how the class list of one split differs from that of the first.
+
+    Returns:
+        The first ids that mean something else, such as ``"id 1 is 'cat', in folder 'dog'"``; ""
+        where the lists are equal, or one of the splits could not be opened.
+    """
+    if not first.classes or not later.classes or first.classes == later.classes:
+        return ""
+    differ = [
+        f"id {i} is {_name(later.classes, i)}, in {first.name} {_name(first.classes, i)}"
+        for i in range(max(len(first.classes), len(later.classes)))
+        if first.classes[i : i + 1] != later.classes[i : i + 1]
+    ]
+    more = f"; and {len(differ) - _NAMED} more" if len(differ) > _NAMED else ""
+    return "; ".join(differ[:_NAMED]) + more
+
+
+def _name(classes: Sequence[str], class_id: int) -> str:
+    return repr(classes[class_id]) if class_id < len(classes) else "no class"

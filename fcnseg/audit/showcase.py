@@ -130,9 +130,11 @@ def _rare(reports: Sequence[Report], places: Places) -> Iterator[Choice]:
             continue
         for record in report.records:
             for class_id, pixels in enumerate(record.class_pixels):
+                if not pixels:
+                    continue
                 totals[class_id] += pixels
                 share = pixels / (record.size[0] * record.size[1])
-                if pixels and (class_id not in best or share > best[class_id][0]):
+                if class_id not in best or share > best[class_id][0]:
                     best[class_id] = share, part, record
     everything = sum(totals.values())
     for class_id in sorted(best, key=lambda class_id: (totals[class_id], class_id)):

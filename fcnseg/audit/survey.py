@@ -74,15 +74,16 @@ def quick(
     """Look at what can be seen without decoding images: their headers, and every mask in full.
 
     Of an image, the kind of file, the size and the orientation are checked. Masks are decoded,
-    their values checked and their sizes compared. Digests, upper bounds and doubts are left to
-    :func:`survey`.
+    their values checked and their sizes compared; of labels that are painted from a json, the
+    sizes that COCO's states are compared with those of the images. Digests, upper bounds and
+    doubts are left to :func:`survey`.
 
     Args:
         source: one split, not scaled: sizes are compared with those of the files.
         workers: processes that look; 0 looks in this one.
         progress: told after each sample.
-        counts: count class pixels even where that means to paint labels from a file that is no
-            image (COCO's json, SBD's mat); otherwise those records have no counts.
+        counts: count class pixels even where that means to paint labels from a json; otherwise
+            those records have no counts.
         faults: messages about the layout.
         max_pixels: images of more pixels are errors.
 

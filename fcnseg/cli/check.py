@@ -6,7 +6,7 @@ from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
-from fcnseg.errors import EnvironmentFault, UsageError
+from fcnseg.errors import DataError, EnvironmentFault, UsageError
 
 HELP = "find what is wrong with a data set, before training"
 EXAMPLES = """\
@@ -17,14 +17,10 @@ fcnseg check --data voc --data-root VOCdevkit/VOC2012 --json > report.json
 fcnseg check --annotations instances.json --images photos --val-fraction 0.2
 fcnseg check --images photos --masks masks --show-augmented 12 --rotate 10 --crop-size 256"""
 
-AUGMENTATION = (
-    *("crop_size", "short_side", "scale_min", "scale_max", "max_class_share"),
-    *("flip", "rotate", "colour", "blur"),
-)
-
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.parser import DATA_SETTINGS, add_settings
+    from fcnseg.config import AUGMENTATION
 
     parser.add_argument("--config", metavar="FILE", help="YAML settings; flags win over them")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the tables")
@@ -69,20 +65,27 @@ def run(args: Any) -> int:
 
     said: list[str] = []
     if config.data == "folder" and config.classes is None:
-        config, guessed, said = checked.with_guess(config)
+        try:
+            config, guessed, said = checked.with_guess(config)
+        except DataError as error:
+            return _give_up(args, error)
         flags |= guessed
         print("\n".join(said), file=sys.stderr)
     with Progress("checking") as progress:
         reports, sources = checked.look(config, _workers(flags), progress)
     found = across(reports)
     ok = all(report.ok for report in reports) and not any(f.severity == "error" for f in found)
-    command = checked.next_command(args.config, flags)
+    more, advice = checked.advice(config, reports, sources)
+    opened = any(report.classes for report in reports)
+    command = checked.next_command(args.config, flags | more) if opened else ""
     if args.json:
         whole = {"ok": ok, "sets": [r.to_dict() for r in reports]}
         across_sets = [dict(vars(finding)) for finding in found]
-        print_json({**whole, "across": across_sets, "guess": said, "next": command})
+        lines = {"guess": said, "advice": advice}
+        print_json({**whole, "across": across_sets, **lines, "next": command})
     else:
         checked.print_reports(reports, found)
+        print("".join(f"{line}\n" for line in advice), end="")
     told = sys.stderr if args.json else sys.stdout
     if args.html is not None:
         from fcnseg.audit.page import write_page
@@ -97,6 +100,21 @@ def run(args: Any) -> int:
     if not args.json:
         checked.print_verdict(reports, found, command)
     return 0 if ok else 3
+
+
+def _give_up(args: Any, error: DataError) -> int:
+    """Tell of masks of which no classes could be guessed, so that nothing can be looked at."""
+    from fcnseg.cli import checked
+    from fcnseg.cli.tables import print_json
+
+    if args.html is not None:
+        print(f"--html {args.html}: nothing is written", file=sys.stderr)
+    if not args.json:
+        raise error
+    across = [dict(vars(finding)) for finding in checked.refused(error)]
+    nothing: dict[str, Any] = {"guess": [], "advice": [], "next": ""}
+    print_json({"ok": False, "sets": [], "across": across, **nothing})
+    return 3
 
 
 def _check_outputs(args: Any) -> None:

@@ -77,7 +77,7 @@ def reading_as_trained(
     """
     if config.data not in ("folder", "coco") or trained.get("data") != config.data:
         return config
-    names = ("classes", "mask_encoding", "mask_suffix")
+    names = ("classes", "mask_encoding", "mask_suffix", "mask_void")
     return replace(config, **{n: trained[n] for n in names if n in trained and n not in given})
 
 

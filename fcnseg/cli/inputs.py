@@ -62,7 +62,7 @@ def check_scaled(path: Path, image: Any, side: int, flag: str | None) -> None:
 
     ``flag`` is the one that chooses the side, None if there is none.
     """
-    from fcnseg.preprocessing import MOST_SCALED
+    from fcnseg.sizes import MOST_SCALED
 
     short, long = sorted(image.shape[:2])
     if side * side * long > MOST_SCALED * short:

@@ -92,7 +92,12 @@ def _placeholder(name: str, declared: Any, choices: Sequence[str] | None) -> str
     words = {"data_root": "DIR", "init_from": "CKPT", "backbone": "NAME", "classes": "a,b|FILE"}
     words |= {"weights": "auto|none|FILE", "device": "auto|cpu|cuda"}
     words |= {"class_weights": "none|auto|FILE", "data": "NAME|FILE.py"}
-    words |= {"train_split": "NAME", "val_split": "NAME", "mask_suffix": "TEXT"}
+    words |= {
+        "train_split": "NAME",
+        "val_split": "NAME",
+        "mask_suffix": "TEXT",
+        "mask_void": "N|#rrggbb",
+    }
     if name.endswith(("images", "masks")) or name in ("run", "cache"):
         return "DIR"
     if name.endswith("annotations"):

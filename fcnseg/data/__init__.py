@@ -9,7 +9,7 @@ data set: it knows its class names and colours, and decodes a sample when asked 
 ``images.py``         files -> pixels, decoded in full, by one set of rules
 ``scaling.py``        samples at another size
 ``encodings.py``      mask pixels -> class ids: palette, index, RGB, 0/255
-``names.py``          which image belongs to which mask, by name
+``names.py``          which image belongs to which mask, by name (the rules: ``naming.py``)
 ``lookup.py``         image files by the names that another program wrote
 ``folder.py``         the user's own folders of images and masks
 ``coco.py``           COCO, and the JSON that labelling tools export (with ``coco_file.py``,
@@ -17,7 +17,7 @@ data set: it knows its class names and colours, and decodes a sample when asked 
 ``voc.py``            the PASCAL VOC layout
 ``voc_aug.py``        SBD, the larger training set of VOC (its files are read by
                       ``mat_files.py``); ``voc_download.py`` fetches both
-``camvid.py``         CamVid in the layout of the SegNet tutorial, and its colours
+``camvid.py``         CamVid in the layout of the SegNet tutorial (``camvid_classes.py``)
 ``own_format.py``     a format of the user's own, in one Python file
 ``shapes.py``         generated scenes that need no files (drawn by ``painting.py``)
 ``class_folders.py``  images for classifiers, a folder a class

@@ -32,8 +32,9 @@ class Example:
 class ClassFolders:
     """One split of a folder of class folders: ``root/cat/1.jpg`` or ``root/train/cat/1.jpg``.
 
-    Classes are the folders in the order of their names; what is deeper inside belongs to them.
-    Names that start with a dot are passed over.
+    Classes are the folders in the order of their names; what is deeper inside belongs to them,
+    also by links to folders below the root. Each folder is read once, however many links lead to
+    it. Names that start with a dot are passed over.
 
     Args:
         root: the folder of classes, or of splits if ``split`` is given and a folder of it.
@@ -43,7 +44,8 @@ class ClassFolders:
 
     Raises:
         DataError: there is no such folder, fewer than two classes, a class without images, images
-            beside the class folders, or a link out of the root.
+            beside the class folders, a folder that cannot be read, a link out of the root, or
+            one from a class to a folder of another.
     """
 
     def __init__(
@@ -110,28 +112,53 @@ def _list(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
             f"{folder}: {len(stray)} images lie beside the class folders: {first_names(stray)}; "
             "put each into the folder of its class"
         )
-    real_root = folder.resolve()
     files = []
+    owners: dict[Path, str] = {}
     for class_id, place in enumerate(classes):
-        found = _images(place)
-        if not found:
+        found, wrong = _images(place, folder.resolve(), owners)
+        if not found and not wrong:
             faults.append(f"{place}: no images for this class; add some or remove the folder")
-        for path in found:
-            if not path.resolve().is_relative_to(real_root):
-                faults.append(
-                    f"{path}: leads out of the data root; put the file itself below {folder}"
-                )
+        faults += wrong
         files += [(path, class_id) for path in found]
     raise_faults(faults)
     return tuple(path.name for path in classes), files
 
 
-def _images(folder: Path) -> list[Path]:
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place) / name for name in sorted(files) if _is_image(name)]
-    return found
+def _images(place: Path, real_root: Path, owners: dict[Path, str]) -> tuple[list[Path], list[str]]:
+    """Return the images of the class folder ``place``, links followed, and what is wrong.
+
+    ``owners`` has the class that each folder was read for, by its real path; it is filled here.
+    """
+    found: list[Path] = []
+    faults: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        faults.append(f"{error.filename}: cannot be read ({error.strerror}); check the folder")
+
+    for name, folders, files in os.walk(place, followlinks=True, onerror=unreadable):
+        real = Path(name).resolve()
+        outside = not real.is_relative_to(real_root)
+        if outside or real in owners:
+            folders.clear()
+            if outside:
+                faults.append(_outside(name, real_root))
+            elif owners[real] != place.name:
+                faults.append(
+                    f"{name}: is read for class {owners[real]} too, by a link; remove the link, "
+                    "so that each image has one class"
+                )
+            continue
+        owners[real] = place.name
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        for path in [Path(name, file) for file in sorted(files) if _is_image(file)]:
+            found.append(path)
+            if path.is_symlink() and not path.resolve().is_relative_to(real_root):
+                faults.append(_outside(path, real_root))
+    return found, faults
+
+
+def _outside(path: str | Path, real_root: Path) -> str:
+    return f"{path}: leads out of the data root; put what it leads to below {real_root}"
 
 
 def _is_image(name: str) -> bool:

@@ -3,11 +3,12 @@
 The same for the annotations of COCO itself and for one's own, as labelling tools export them.
 Class 0 is the background: where no object of the chosen categories is. Of objects that overlap
 the one with fewer pixels lies above. A crowd (``iscrowd``), whose objects were not told apart, is
-void (255) where no other object lies over it; in files of CVAT, which marks every mask of its
-brush so, it is an object like others. An object without an outline is a fault: a box says too
-little of which pixels it covers.
+void (255) where no other object lies over it; in files of CVAT, in which every mask of its brush is
+marked so, those are objects like others, and a note says it. An object without an outline is a
+fault: a box says too little of which pixels it covers.
 """
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ import numpy as np
 from fcnseg.checks import nearest
 from fcnseg.data.coco_file import CocoFile, read_coco
 from fcnseg.data.faults import first_names, raise_faults
-from fcnseg.data.instances import pack_instances, paint
-from fcnseg.data.lookup import find, list_folder, missing_files, sample_ids
+from fcnseg.data.images import read_size
+from fcnseg.data.instances import pack_instances, paint, size_of
+from fcnseg.data.lookup import list_folder, match, missing_files, sample_ids
 from fcnseg.data.pairs import ImagePairs, Pair
-from fcnseg.data.sample import MAX_PIXELS, VOID, check_classes
+from fcnseg.data.sample import MAX_PIXELS, VOID, Sample, check_classes
 from fcnseg.errors import DataError, UsageError
 from fcnseg.palette import voc_palette
 
@@ -50,12 +52,52 @@ _WAYS_OUT = "point --data-root at COCO, or use --data shapes, which needs no fil
 
 @dataclass(frozen=True)
 class _Painted:
-    """The packed objects of each image, by the id of its pair."""
+    """The packed objects of each image, and its id in the json, by the id of its pair."""
 
     instances: dict[str, bytes]
+    images: dict[str, str]
 
     def __call__(self, pair: Pair, _max_pixels: int) -> np.ndarray:
         return paint(self.instances[pair.id])  # the size was checked when the json was read
+
+    def content(self, pair: Pair) -> bytes:
+        """Return all that the labels of a pair depend on, which a cache holds them by."""
+        return self.instances[pair.id]
+
+
+class CocoPairs(ImagePairs):
+    """The images of a COCO json, which states the size of each."""
+
+    _read_label: _Painted
+
+    def misfit(self, index: int, size: tuple[int, int]) -> str:
+        """Return why an image of (height, width) is not what the json states, or ""."""
+        pair = self._pairs[index]
+        stated = size_of(self._read_label.instances[pair.id])
+        if stated == size:
+            return ""
+        turned = " (an EXIF rotation is applied: draw outlines on the upright image)"
+        return (
+            f"{pair.mask}: image {self._read_label.images[pair.id]} is said to be "
+            f"{stated[0]}x{stated[1]} (height x width) but {pair.image} is {size[0]}x{size[1]}; "
+            f"they must be equal{turned if stated == size[::-1] else ''}"
+        )
+
+    def __getitem__(self, index: int) -> Sample:
+        """Decode and paint a sample; raises :class:`DataError` as :class:`ImagePairs` does."""
+        try:
+            return super().__getitem__(index)
+        except DataError as error:
+            if not str(error).startswith(f"{self._pairs[index].mask}: the mask is "):
+                raise
+            size = read_size(self._pairs[index].image, self._max_pixels)
+            raise DataError(self.misfit(index, size)) from None
+
+    def scaled(self, short_side: int | None) -> "CocoPairs":
+        """Return the same pairs, scaled as :meth:`ImagePairs.scaled` says."""
+        again = copy.copy(self)
+        vars(again).update(vars(super().scaled(short_side)))
+        return again
 
 
 def coco(
@@ -66,12 +108,13 @@ def coco(
     max_pixels: int = MAX_PIXELS,
     strict: bool = True,
     name: str = "coco",
-) -> ImagePairs:
+) -> CocoPairs:
     """Open a COCO json and the folder of its images.
 
     The json is read and checked at once; what is kept of it is a few bytes for each corner of a
     polygon. Images are found by their ``file_name`` below ``images``, whatever separators it has
-    and whatever folders stand before it; none outside is ever opened. An image without
+    and whatever folders stand before it, which a note then says; it is a fault where names with
+    different folders before them would be one file. None outside is ever opened. An image without
     annotations is background.
 
     Args:
@@ -96,7 +139,7 @@ def coco(
         raise DataError(f"--images {images}: {what}, expected the folder of images; check the path")
     file = read_coco(annotations, max_pixels)
     names, ids = _class_ids(file, classes)
-    found, faults = _files(file, images, each=not strict)
+    found, faults, notes = _files(file, images, each=not strict)
     faults = file.faults + faults
     if not found:
         raise_faults(faults)
@@ -114,12 +157,13 @@ def coco(
         _, height, width = file.images[image]
         pairs.append(Pair(sample, found[image][1], annotations))
         instances[sample] = pack_instances(height, width, objects.pop(image, ()))
-    return ImagePairs(
+    return CocoPairs(
         name,
         names,
         voc_palette(len(names)),
         pairs,
-        _Painted(instances),
+        _Painted(instances, dict(zip(samples, order, strict=True))),
+        notes=[*file.notes, *notes],
         faults=faults,
         strict=strict,
         max_pixels=max_pixels,
@@ -133,7 +177,7 @@ def coco_split(
     *,
     max_pixels: int = MAX_PIXELS,
     strict: bool = True,
-) -> ImagePairs:
+) -> CocoPairs:
     """Open a split of COCO in its own layout.
 
     That is ``annotations/instances_train2017.json`` with the photographs in ``train2017`` or
@@ -240,29 +284,20 @@ def _refuse_one_meant_twice(path: Path, meant: dict[str, str]) -> None:
 
 def _files(
     file: CocoFile, images: Path, each: bool
-) -> tuple[dict[str, tuple[str, Path]], list[str]]:
-    """Return (path below ``images``, file) of each image id that is whole, and the faults.
+) -> tuple[dict[str, tuple[str, Path]], list[str], list[str]]:
+    """Return (path below ``images``, file) of each image id that is whole, faults and notes.
 
     ``each``: say of every file that it is missing, not how many are.
     """
     folder = list_folder(images)
-    found: dict[str, tuple[str, Path]] = {}
-    owners: dict[str, str] = {}
-    missing, faults = [], []
-    for image, (name, _, _) in file.images.items():
-        key, fault = find(folder, name)
-        if key is None and fault:
-            faults.append(f"{file.path}: image {image}: {fault}")
-        elif key is None:
-            missing.append(name)
-        elif owners.setdefault(key, image) != image:
-            faults.append(
-                f"{file.path}: images {owners[key]} and {image} are both {key!r}; keep one entry, "
-                "with the annotations of both"
-            )
-            found.pop(owners[key], None)
-        elif image not in file.spoiled:
-            found[image] = key, folder.files[key]
+    matches = match(folder, {image: entry.file_name for image, entry in file.images.items()})
+    found = {
+        image: (key, folder.files[key])
+        for image, key in matches.keys.items()
+        if image not in file.spoiled
+    }
+    faults = [f"{file.path}: {fault}" for fault in matches.faults]
+    missing = matches.missing
     for names in [[name] for name in missing] if each else [missing] if missing else []:
         faults.append(missing_files(folder, file.path, names, len(file.images)))
-    return found, faults
+    return found, faults, matches.notes

@@ -40,6 +40,7 @@ class CocoFile:
         annotations: those without a fault, whose image and category are there.
         spoiled: ids of images of which an annotation is faulty or the id is not unique.
         faults: what is wrong, a line each.
+        notes: what was concluded from the file as a whole, a line each.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class CocoFile:
     annotations: list[Annotation] = field(default_factory=list)
     spoiled: set[str] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_coco(path: Path, max_pixels: int) -> CocoFile:
@@ -66,6 +68,7 @@ def read_coco(path: Path, max_pixels: int) -> CocoFile:
     file.faults += _read_categories(file, categories)
     lost = _read_images(file, images, max_pixels)
     _read_annotations(file, annotations, lost)
+    file.notes += _undo_brush(file, annotations)
     return file
 
 
@@ -194,6 +197,25 @@ def _read_annotations(file: CocoFile, entries: list[Any], lost: set[str]) -> Non
             f"{file.path}: {count} a box (bbox) and no outline (segmentation), which cannot be "
             f"painted: {first_names(boxes, _NAMED)}; draw the outline or remove the annotation"
         )
+
+
+def _undo_brush(file: CocoFile, entries: list[Any]) -> list[str]:
+    """Make objects of the crowds of a file that marks all its masks so; return what to say.
+
+    CVAT writes attributes with everything, and as a crowd whatever was drawn with its brush. One
+    mask with attributes that is no crowd shows that the file means what it says.
+    """
+    described = [e for e in entries if isinstance(e, Annotation) and e.described]
+    if not described or not all(entry.crowd for entry in described):
+        return []
+    file.annotations = [
+        entry._replace(crowd=False) if entry.described else entry for entry in file.annotations
+    ]
+    count = "the 1 mask" if len(described) == 1 else f"all {len(described)} masks"
+    return [
+        f"{count} with attributes {'is' if len(described) == 1 else 'are'} marked as crowds "
+        "(iscrowd), as CVAT marks what its brush drew: taken for objects, not for void"
+    ]
 
 
 def _fault_of(file: CocoFile, entry: Annotation, lost: set[str]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ class Annotation(NamedTuple):
 
     ``outline`` is packed as :mod:`fcnseg.data.instances` says, empty if there is none; then
     ``boxed`` says whether the object has a box all the same. ``fault`` says what is wrong.
+    ``described``: it is run lengths and has ``attributes`` that do not call it a crowd.
     """
 
     id: str | None
@@ -27,6 +28,7 @@ class Annotation(NamedTuple):
     outline: bytes
     boxed: bool
     fault: str
+    described: bool = False
 
 
 def parse_coco(path: Path) -> Any:
@@ -87,10 +89,17 @@ def _compact(entry: dict[str, Any]) -> Any:
     boxed = not outline and _has_box(entry.get("bbox"))
     if not outline and not boxed and not fault and segmentation is None:
         fault = "it has no segmentation"
-    # CVAT marks every mask drawn with its brush as a crowd, and alone writes attributes.
-    crowd = entry.get("iscrowd") in (1, "1") and not isinstance(entry.get("attributes"), dict)
-    image, category = key_of(entry["image_id"]), key_of(entry["category_id"])
-    return Annotation(key_of(entry.get("id")), image, category, crowd, outline, boxed, fault)
+    crowd = entry.get("iscrowd") in (1, "1")
+    described = isinstance(segmentation, dict) and _no_crowd(entry.get("attributes"))
+    name, image, category = (key_of(entry.get(key)) for key in ("id", "image_id", "category_id"))
+    return Annotation(name, image, category, crowd, outline, boxed, fault, described)
+
+
+def _no_crowd(attributes: Any) -> bool:
+    """Whether there are attributes, and none says that this is a crowd."""
+    if not isinstance(attributes, dict):
+        return False
+    return str(attributes.get("is_crowd")).lower() not in ("true", "1")
 
 
 def _has_box(box: Any) -> bool:

@@ -1,6 +1,7 @@
 """Mask pixels to class ids: palette, index, RGB and 0/255 masks of the same labels are equal."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
@@ -16,6 +17,11 @@ ENCODINGS: tuple[str, ...] = get_args(Encoding)
 
 _LISTED = 5
 
+_WAYS_OUT = (
+    "use --mask-encoding palette if indices are class ids, or rgb and correct the mask or the "
+    "colours of the classes"
+)
+
 
 def class_ids(
     path: str | Path,
@@ -23,6 +29,7 @@ def class_ids(
     num_classes: int,
     encoding: str = "auto",
     palette: Sequence[Colour] | None = None,
+    void: int | Colour | None = None,
 ) -> np.ndarray:
     """Return (H, W) uint8 class ids, 255 where void.
 
@@ -36,14 +43,17 @@ def class_ids(
             that shows the colours of classes; else it takes indices or grey values.
         palette: one colour per class; needed by "rgb". Void may have VOC's colour of void,
             unless a class has it.
+        void: a stored value or a colour that means void, beside what does anyway.
 
     Raises:
         DataError: the file is of another kind than ``encoding`` says, holds a value or a
             colour that is no class, or, with "auto", a colour table in which some of the colours
             in use are classes' and some are not; the message has the first such pixel.
     """
+    if void is not None:
+        return _with_void(path, pixels, num_classes, encoding, palette, void)
     if encoding == "rgb":
-        return ids_of_colours(path, _as_rgb(pixels), _ids_by_colour(palette or ()))
+        return ids_of_colours(path, _as_rgb(path, pixels), _ids_by_colour(palette or ()))
     if encoding == "binary255":
         return _from_binary(path, _one_channel(path, pixels, encoding))
     if encoding == "palette" and pixels.kind != "palette":
@@ -59,13 +69,45 @@ def class_ids(
     if encoding == "auto" and pixels.kind == "rgb" and palette is not None:
         return ids_of_colours(path, pixels.values, _ids_by_colour(palette))
     if encoding == "auto" and pixels.colours is not None and palette is not None:
-        by_colour = _from_table(path, pixels.values, pixels.colours, palette)
+        by_colour = ids_of_table(path, pixels.values, pixels.colours, palette, _WAYS_OUT)
         if by_colour is not None:
             return by_colour
     values = _one_channel(path, pixels, encoding)
     if encoding == "auto" and num_classes == 2:
         _refuse_black_and_white(path, values)
     return checked_ids(path, values, num_classes)
+
+
+def _with_void(
+    path: str | Path,
+    pixels: MaskPixels,
+    num_classes: int,
+    encoding: str,
+    palette: Sequence[Colour] | None,
+    void: int | Colour,
+) -> np.ndarray:
+    """Read a mask as if its void pixels held what the first other one holds; they are 255 then."""
+    is_void = _holds(pixels, void)
+    places = np.argwhere(~is_void)
+    if not len(places):
+        return np.full(is_void.shape, VOID, np.uint8)
+    values = pixels.values.copy()
+    values[is_void] = values[tuple(places[0])]
+    ids = class_ids(path, replace(pixels, values=values), num_classes, encoding, palette)
+    return np.where(is_void, np.uint8(VOID), ids)
+
+
+def _holds(pixels: MaskPixels, wanted: int | Colour) -> np.ndarray:
+    """Return (H, W) bool, whether a pixel is stored as the value, or seen in the colour."""
+    values = pixels.values
+    if isinstance(wanted, int):
+        return (values == wanted).all(axis=2) if values.ndim == 3 else values == wanted
+    if values.ndim == 3:
+        return (values == np.array(wanted)).all(axis=2)
+    if pixels.colours is not None:
+        alike = np.flatnonzero((pixels.colours == np.array(wanted)).all(axis=1))
+        return np.isin(values, alike)
+    return values == wanted[0] if len(set(wanted)) == 1 else np.zeros(values.shape, bool)
 
 
 def checked_ids(
@@ -116,42 +158,72 @@ def _one_channel(path: str | Path, pixels: MaskPixels, encoding: str) -> np.ndar
     return np.ascontiguousarray(values[..., 0])
 
 
-def _as_rgb(pixels: MaskPixels) -> np.ndarray:
-    """Return (H, W, 3) uint8 colours of any kind of mask, as a viewer shows them."""
+def _as_rgb(path: str | Path, pixels: MaskPixels) -> np.ndarray:
+    """Return (H, W, 3) uint8 colours of any kind of mask, as a viewer shows them.
+
+    Raises :class:`DataError` for an index beyond the colour table.
+    """
     if pixels.kind == "rgb":
         return pixels.values
     if pixels.colours is not None:
-        table = np.zeros((256, 3), np.uint8)
-        table[: len(pixels.colours)] = pixels.colours
-        return table[pixels.values]
+        beyond = pixels.values >= len(pixels.colours)
+        if beyond.any():
+            y, x = np.argwhere(beyond)[0]
+            raise DataError(
+                f"{path}: index {pixels.values[y, x]}, first at x={x}, y={y}, has no colour in "
+                f"the file's table of {len(pixels.colours)} colours ({int(beyond.sum())} such "
+                "pixels); correct the mask, or use --mask-encoding palette if indices are class ids"
+            )
+        return pixels.colours[pixels.values]
     grey = pixels.values * 255 if pixels.kind == "bilevel" else pixels.values
     return np.repeat(grey[..., None], 3, axis=2)
 
 
-def _from_table(
-    path: str | Path, values: np.ndarray, table: np.ndarray, palette: Sequence[Colour]
+def ids_of_table(
+    path: str | Path,
+    values: np.ndarray,
+    table: np.ndarray,
+    palette: Sequence[Colour],
+    remedy: str,
+    *,
+    usual_order: bool = False,
 ) -> np.ndarray | None:
-    """Return the ids of a palette image by its colours; None if it shows no class's colour.
+    """Return (H, W) uint8 ids of a palette image by its colours; None if it is read by index.
 
-    The order of a colour table is whatever a program made it, so colours that a person has named
-    go before indices. Index 255 may be void in any colour.
+    The order of a colour table is whatever a program made it, so the colours of classes go before
+    indices. It is read by index if no index in use has the colour of a class. Index 255 may be
+    void in any colour.
+
+    Args:
+        path: the mask file, for messages.
+        values: (H, W) uint8 indices.
+        table: (N, 3) uint8, the colours of the first N indices.
+        palette: one colour per class. Void may have VOC's colour of void, unless a class has it.
+        remedy: what to do about a colour of no class, for the message.
+        usual_order: whether class ids are the usual indices of these colours, so that other
+            colours say nothing where every index in use that has the colour of a class is its id.
+
+    Raises:
+        DataError: some indices in use have colours of classes and some do not; the message has the
+            first such pixel.
     """
     ids_by_code = {_code(c): i for c, i in _ids_by_colour(palette).items()}
     shown = dict(enumerate(table))
     found = {
         index: ids_by_code.get(_code(shown[index])) if index in shown else None
-        for index in np.unique(values).tolist()
+        for index in np.flatnonzero(np.bincount(values.ravel())).tolist()
     }
     unknown = [index for index, class_id in found.items() if class_id is None and index != VOID]
     if len(unknown) == len(found.keys() - {VOID}):
+        return None
+    if usual_order and all(class_id in (index, None) for index, class_id in found.items()):
         return None
     if unknown:
         y, x = np.argwhere(values == unknown[0])[0]
         colour = _colour(shown[unknown[0]]) if unknown[0] in shown else "no colour"
         raise DataError(
             f"{path}: index {unknown[0]}, first at x={x}, y={y}, has {colour}, the colour of no "
-            "class, while other indices have colours of classes; use --mask-encoding palette if "
-            "indices are class ids, or rgb and correct the mask or the colours of the classes"
+            f"class, while other indices have colours of classes; {remedy}"
         )
     ids = np.full(256, VOID, np.uint8)
     for index, class_id in found.items():

@@ -21,10 +21,12 @@ class _Labels:
     num_classes: int
     encoding: str
     palette: tuple[Colour, ...] | None
+    void: int | Colour | None
 
     def __call__(self, pair: Pair, max_pixels: int) -> np.ndarray:
         pixels = read_mask_pixels(pair.mask, max_pixels)
-        return class_ids(pair.mask, pixels, self.num_classes, self.encoding, self.palette)
+        how = self.num_classes, self.encoding, self.palette, self.void
+        return class_ids(pair.mask, pixels, *how)
 
 
 def folder(
@@ -35,6 +37,7 @@ def folder(
     *,
     palette: Sequence[Colour] | None = None,
     suffix: str | None = None,
+    void: int | Colour | None = None,
     max_pixels: int = MAX_PIXELS,
     strict: bool = True,
     name: str = "folder",
@@ -48,6 +51,7 @@ def folder(
         encoding: how masks hold class ids, see :func:`fcnseg.data.encodings.class_ids`.
         palette: one (r, g, b) per class: what RGB masks are read with, and what is shown in
             pictures. Without it the VOC colours are shown, and "rgb" is refused.
+        void: a stored value or a colour (r, g, b) that means void, beside 255.
         suffix: what the names of masks have behind those of images; None: found out.
         max_pixels: larger images are refused before decoding.
         strict: see :class:`~fcnseg.data.pairs.ImagePairs`.
@@ -68,21 +72,32 @@ def folder(
         raise UsageError(
             f"--mask-encoding binary255: expected 2 classes (of 0 and of 255), got {len(names)}"
         )
+    _check_void(void, len(names), encoding, given)
     images, masks = Path(images), Path(masks)
     check_folders(images, masks, suffix)
     listing = pair_by_name(images, masks, suffix)
-    found = f"masks are paired with images by names that end in {listing.suffix!r}"
     return ImagePairs(
         name,
         names,
         given or voc_palette(len(names)),
         listing.pairs,
-        _Labels(len(names), encoding, given),
-        notes=[found] if listing.suffix else [],
+        _Labels(len(names), encoding, given, void),
+        notes=listing.notes,
         faults=listing.faults if strict else listing.each,
         strict=strict,
         max_pixels=max_pixels,
     )
+
+
+def _check_void(
+    void: int | Colour | None, count: int, encoding: str, palette: tuple[Colour, ...] | None
+) -> None:
+    """Raise :class:`UsageError` if what means void is a class as well."""
+    by_value = encoding in ("index", "palette") or (encoding == "auto" and palette is None)
+    if isinstance(void, int) and by_value and void < count:
+        raise UsageError(f"--mask-void {void}: is the id of a class; the ids are 0 to {count - 1}")
+    if palette is not None and void in palette:
+        raise UsageError("--mask-void: a class has this colour; leave one of them out")
 
 
 def check_folders(images: Path, masks: Path, suffix: str | None) -> None:

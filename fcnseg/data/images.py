@@ -11,7 +11,8 @@ brightness means the same in every file). Floating-point, 32-bit and Lab images 
 
 Masks are never converted: palette images give their indices, grey images their stored values
 (1, 2, 4, 8 or 16 bits), RGB images their colours; an alpha channel is ignored. JPEG and WebP
-masks are refused, because lossy compression invents values.
+masks are refused, because lossy compression invents values; so is what Pillow would narrow,
+rescale or invert: 16-bit RGB, a PGM or PPM of another range than 8 or 16 bits, WhiteIsZero grey.
 """
 
 import contextlib
@@ -21,13 +22,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fcnseg.data.sample import MAX_PIXELS
-from fcnseg.data.scaling import draft, scaled_image
+from fcnseg.data.scaling import checked_size, draft, scaled_image
 from fcnseg.errors import DataError, EnvironmentFault
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
@@ -43,6 +44,12 @@ _NO_FIXED_RANGE = {"I": "32-bit integers", "F": "floating point", "LAB": "Lab"}
 # Pillow spreads grey levels of 2 and 4 bits over 0 to 255; masks want the levels themselves.
 _SPREAD = {"L;2": 85, "L;4": 17}
 
+# Modes of 8 bits, in which Pillow drops the low byte of 16.
+_NARROW = ("LA", "RGB", "RGBA")
+
+# Tags of TIFF.
+_BITS, _PHOTOMETRIC = 258, 262
+
 # Orientations that exchange height and width.
 _TURNED = (5, 6, 7, 8)
 
@@ -55,7 +62,7 @@ class MaskPixels:
 
     Attributes:
         values: (H, W) uint8 or uint16, or (H, W, 3) uint8 for an RGB file.
-        kind: what the file is: "grey", "bilevel" (1 bit: values 0 and 1), "palette" or "rgb".
+        kind: what the file is: "grey", "bilevel" (1 bit: 1 is white), "palette" or "rgb".
         colours: (N, 3) uint8, the colour table of a palette file; else None.
     """
 
@@ -92,6 +99,7 @@ def read_scaled(
 
     def prepare(image: Image.Image) -> None:
         stored.append(upright_size(image))
+        checked_size(path, stored[0], short_side)
         draft(image, short_side)
 
     image, _ = _decode(Path(path), max_pixels, prepare=prepare)
@@ -151,7 +159,7 @@ def _notes_follow(image: Image.Image) -> bool:
 
 def _as_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
     mode = image.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format == "PNG"):
+    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         grey = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if mode in _NO_FIXED_RANGE:
@@ -169,15 +177,11 @@ def read_mask_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskPixe
     """Read a mask without converting anything, upright.
 
     Raises:
-        DataError: as :func:`read_image`; also for JPEG and WebP, and for values beyond 16 bits.
+        DataError: as :func:`read_image`; also for JPEG and WebP, for values beyond 16 bits, and
+            for a file whose values Pillow would change.
     """
     image, raw_mode = _decode(Path(path), max_pixels, _MASK_FORMATS)
     mode = image.mode
-    if raw_mode.startswith("LA;16"):  # Pillow has dropped the low byte by now
-        raise DataError(
-            f"{path}: a mask of 16-bit grey with alpha is refused; save it as 8-bit or 16-bit "
-            "grey without alpha"
-        )
     if mode == "P":
         table = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         return MaskPixels(np.array(image), "palette", table)
@@ -213,7 +217,7 @@ def _decode(
     ``prepare`` is called between reading the header and decoding.
     """
     with _opened(path, max_pixels, formats) as image:
-        raw_mode = _raw_mode(image)
+        raw_mode = str(_stored(image)[0])
         if prepare is not None:
             prepare(image)
         image.load()
@@ -248,11 +252,11 @@ def _opened(path: Path, max_pixels: int, formats: Sequence[str]) -> Iterator[Ima
         raise DataError(f"{path}: cannot be decoded ({reason}); copy or save it again") from error
 
 
-def _raw_mode(image: Image.Image) -> str:
-    """Return Pillow's name for how the file stores pixels, such as "L;4" for 4 bits of grey."""
+def _stored(image: Image.Image) -> tuple[Any, ...]:
+    """Return how the file stores pixels: Pillow's name, such as "L;4" for 4 bits of grey, first."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else ""
-    return arguments if isinstance(arguments, str) else str((arguments or ("",))[0])
+    return (arguments or ("",)) if isinstance(arguments, tuple) else (arguments,)
 
 
 def _open(file: object, path: Path) -> Image.Image:
@@ -284,14 +288,31 @@ def _check_header(image: Image.Image, path: Path, max_pixels: int, formats: Sequ
         )
     if ("JPEG" if image.format == "MPO" else image.format) not in formats:
         raise DataError(
-            f"{path}: a {_lossy_name(image)} mask is refused, because lossy compression changes "
-            "class ids; save masks as PNG, from the program that drew them"
+            f"{path}: a {'WebP' if image.format == 'WEBP' else 'JPEG'} mask is refused, because "
+            "lossy compression changes class ids; save it as PNG, from the program that drew it"
         )
     if image.format != "MPO" and getattr(image, "is_animated", False):
         raise DataError(
             f"{path}: has several frames or pages, expected one picture; save the one you mean"
         )
+    if formats == _MASK_FORMATS:
+        _check_values_survive(image, path)
 
 
-def _lossy_name(image: Image.Image) -> str:
-    return "WebP" if image.format == "WEBP" else "JPEG"
+def _check_values_survive(image: Image.Image, path: Path) -> None:
+    """Refuse an opened mask whose stored values Pillow would narrow, rescale or invert."""
+    mode, stored, tags = image.mode, _stored(image), getattr(image, "tag_v2", {})
+    raw_mode = str(stored[0])
+    # The bits as well: where a TIFF keeps its colours apart, Pillow's name does not tell them.
+    if mode in _NARROW and (";16" in raw_mode or max(tags.get(_BITS, (8,))) > 8):
+        what = f"of 16-bit {'grey with alpha' if raw_mode.startswith('LA') else 'RGB'}"
+    elif image.format == "PPM" and stored[1:] not in ((), (65535 if mode == "I" else 255,)):
+        what = f"with values of 0 to {stored[1]} (maxval; expected 255, or 65535 for grey)"
+    elif mode == "L" and tags.get(_PHOTOMETRIC) == 0:
+        what = "in a WhiteIsZero TIFF (tag 262 is 0), which some programs invert and some do not,"
+    else:
+        return
+    raise DataError(
+        f"{path}: a mask {what} is refused; save it as PNG: a palette, 8-bit RGB, or 8-bit or "
+        "16-bit grey without alpha"
+    )

@@ -131,6 +131,12 @@ def pack_instances(height: int, width: int, instances: Iterable[tuple[int, bytes
     return b"".join(parts)
 
 
+def size_of(instances: bytes) -> tuple[int, int]:
+    """Return the (height, width) of packed instances."""
+    height, width = _SIZE.unpack_from(instances)
+    return height, width
+
+
 def paint(instances: bytes) -> np.ndarray:
     """Paint packed instances, of which none is a :func:`misfit`.
 
@@ -140,7 +146,7 @@ def paint(instances: bytes) -> np.ndarray:
     Returns:
         (H, W) uint8 class ids: 0 where no object is, 255 where there is a crowd alone.
     """
-    height, width = _SIZE.unpack_from(instances)
+    height, width = size_of(instances)
     layers = []
     for class_id, counts in _unpacked(instances, height, width):
         inside = int(counts[1::2].sum())

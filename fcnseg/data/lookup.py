@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from fcnseg.data.faults import first_names
 
@@ -22,6 +23,37 @@ class Folder:
     root: Path
     files: Mapping[str, Path]
     links_out: Mapping[str, Path] = field(default_factory=dict)
+
+
+class Found(NamedTuple):
+    """What :func:`find` found.
+
+    Attributes:
+        key: the key in ``Folder.files``, None if there is no such file.
+        left_out: the folders of the name that are not part of ``key``, "" for none.
+        fault: why the file may not be used.
+    """
+
+    key: str | None = None
+    left_out: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Which file each image is.
+
+    Attributes:
+        keys: image -> key in ``Folder.files``; no two images have the same.
+        missing: the names that are not there.
+        faults: why the other images are left out.
+        notes: how names were found that are not there as they are written.
+    """
+
+    keys: dict[str, str]
+    missing: list[str]
+    faults: list[str]
+    notes: list[str]
 
 
 def list_folder(root: Path) -> Folder:
@@ -50,20 +82,17 @@ def list_folder(root: Path) -> Folder:
     return Folder(root, files, links_out)
 
 
-def find(folder: Folder, name: str) -> tuple[str | None, str]:
+def find(folder: Folder, name: str) -> Found:
     """Find the file that ``name`` means.
 
     Backslashes are separators. A name that is not there as it is, such as the path of the file
     on another machine, is looked for by its end: the longest end that is there counts.
-
-    Returns:
-        The key in ``folder.files`` and "", or None and the fault: "" if there is no such file,
-        else a message.
     """
     parts: list[str] = []
-    for part in _spelled(name).replace("\\", "/").split("/"):
+    written = _spelled(name).replace("\\", "/")
+    for part in written.split("/"):
         if part == ".." and not parts:
-            return None, _refused(folder, name)
+            return Found(fault=_refused(folder, name))
         if part == "..":
             parts.pop()
         elif part not in ("", "."):
@@ -72,12 +101,74 @@ def find(folder: Folder, name: str) -> tuple[str | None, str]:
         key = "/".join(parts[start:])
         if key in folder.files:
             if key in folder.links_out:
-                return None, (
-                    f"{key!r} is a link out of {folder.root}, to {folder.links_out[key]}; "
+                return Found(
+                    fault=f"{key!r} is a link out of {folder.root}, to {folder.links_out[key]}; "
                     "put the file itself there, or give the folder that holds it"
                 )
-            return key, ""
-    return None, ""
+            if not start:
+                return Found(key)
+            absolute = "/" if written.startswith("/") else ""
+            return Found(key, f"{absolute}{'/'.join(parts[:start])}/")
+    return Found()
+
+
+def match(folder: Folder, names: Mapping[str, str]) -> Matches:
+    """Find the files of all images; ``names``: image -> its name as written.
+
+    Names whose beginnings differ may mean files of different folders. Once two of them would be
+    one file, no name is found by its end any more.
+    """
+    by_key: dict[str, list[str]] = {}
+    left_out: dict[str, str] = {}
+    missing, faults = [], []
+    for image, name in names.items():
+        found = find(folder, name)
+        if found.key is not None:
+            by_key.setdefault(found.key, []).append(image)
+            left_out[image] = found.left_out
+        elif found.fault:
+            faults.append(f"image {image}: {found.fault}")
+        else:
+            missing.append(name)
+    keys = {}
+    rivals: tuple[str, str, str] | None = None
+    for key, (first, *others) in by_key.items():
+        if not others:
+            keys[first] = key
+        for other in others:
+            if left_out[other] != left_out[first]:
+                rivals = rivals or (first, other, key)
+            else:
+                faults.append(
+                    f"images {first} and {other} are both {key!r}; keep one entry, with the "
+                    "annotations of both"
+                )
+    if rivals:
+        first, other, key = rivals
+        faults.append(
+            f"images {first} and {other} ({names[first]!r} and {names[other]!r}) would both be "
+            f"{key!r} of {folder.root}; give the folder that file_name starts from, or keep one "
+            f"entry of each image ({_count(left_out)} found by the end and refused)"
+        )
+        keys = {image: key for image, key in keys.items() if not left_out[image]}
+    return Matches(keys, missing, faults, _notes({i: left_out[i] for i in keys}))
+
+
+def _notes(left_out: Mapping[str, str]) -> list[str]:
+    beginnings = list(dict.fromkeys(repr(text) for text in left_out.values() if text))
+    if not beginnings:
+        return []
+    one = sum(map(bool, left_out.values())) == 1
+    verb = "was" if len(beginnings) == 1 else "were"
+    return [
+        f"{_count(left_out)} found by {'its' if one else 'their'} end: "
+        f"{first_names(beginnings)} {verb} left out"
+    ]
+
+
+def _count(left_out: Mapping[str, str]) -> str:
+    count = sum(map(bool, left_out.values()))
+    return "1 file name was" if count == 1 else f"{count} file names were"
 
 
 def missing_files(folder: Folder, listed_in: Path, missing: list[str], total: int) -> str:
@@ -92,12 +183,17 @@ def missing_files(folder: Folder, listed_in: Path, missing: list[str], total: in
 
 
 def sample_ids(keys: list[str]) -> list[str]:
-    """Return names for samples: the path without its ending, with it where two would be equal."""
+    """Return names for samples, no two the same.
+
+    A name is the path without its ending, with it where two would be equal; where one with its
+    ending equals one without (``a.jpg``, ``a.png``, ``a.jpg.jpg``), all are the paths themselves.
+    """
     short = [PurePosixPath(key).with_suffix("").as_posix() for key in keys]
     counts: dict[str, int] = {}
     for name in short:
         counts[name] = counts.get(name, 0) + 1
-    return [name if counts[name] == 1 else key for name, key in zip(short, keys, strict=True)]
+    names = [name if counts[name] == 1 else key for name, key in zip(short, keys, strict=True)]
+    return names if len(set(names)) == len(names) else list(keys)
 
 
 def _refused(folder: Folder, name: str) -> str:

@@ -2,10 +2,15 @@
 
 import importlib
 import sys
+import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from fcnseg.data.pairs import ImagePairs, Pair, ReadLabel
 from fcnseg.data.sample import Source
-from fcnseg.errors import DataError, UsageError
+from fcnseg.errors import DataError, FcnsegError, UsageError
 
 
 def open_own_format(file: str | Path, root: str | Path | None, split: str) -> Source:
@@ -21,8 +26,10 @@ def open_own_format(file: str | Path, root: str | Path | None, split: str) -> So
         split: "train", "val", or what ``--train-split`` and ``--val-split`` say.
 
     Raises:
-        UsageError: there is no such file, it cannot be imported, or it has no such function.
-        DataError: from the file itself.
+        UsageError: there is no such file, it cannot be imported, it has no such function, or
+            this fails.
+        DataError: no root is given, or the split is empty. What ``read_label`` raises becomes
+            one, too, when a sample is read.
     """
     path = Path(file).resolve()
     if not path.is_file():
@@ -43,7 +50,14 @@ def open_own_format(file: str | Path, root: str | Path | None, split: str) -> So
     function = getattr(module, "source", None)
     if not callable(function):
         raise UsageError(f"--data {file}: has no function source(root, split); add it")
-    made = function(None if root is None else Path(root), split)
+    if root is None:
+        raise DataError(f"--data-root: {file} is given the folder of the data; name it")
+    try:
+        made = function(Path(root), split)
+    except FcnsegError:
+        raise
+    except Exception as error:
+        raise UsageError(f"--data {file}: source(){_said(error, path)}; mend it") from error
     if not isinstance(made, Source):
         raise UsageError(
             f"--data {file}: source() returned {type(made).__name__}, expected ImagePairs or "
@@ -51,4 +65,33 @@ def open_own_format(file: str | Path, root: str | Path | None, split: str) -> So
         )
     if len(made) == 0:
         raise DataError(f"--data {file}: the split {split!r} has no samples")
+    if isinstance(made, ImagePairs):
+        return made.reading(lambda read_label: _Guarded(read_label, path))
     return made
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A reader of the user's own, whose errors name the file that it read and its own line."""
+
+    read_label: ReadLabel
+    path: Path
+
+    def __call__(self, pair: Pair, max_pixels: int) -> np.ndarray:
+        try:
+            return self.read_label(pair, max_pixels)
+        except FcnsegError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{pair.mask}: its reader in {self.path.name}{_said(error, self.path)}; mend the "
+                "file or the reader"
+            ) from error
+
+
+def _said(error: Exception, path: Path) -> str:
+    """Return ``", line 11, raises KeyError: 'x'"`` with the last line of the user's own file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path]
+    where = f", line {lines[-1]}," if lines else ""
+    return f"{where} raises {type(error).__name__}: {' '.join(str(error).split())}"

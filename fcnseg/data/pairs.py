@@ -47,7 +47,7 @@ class ImagePairs:
 
     Raises:
         UsageError: the classes or the palette are wrong.
-        DataError: there are faults, and ``strict`` is true.
+        DataError: there are faults, or two pairs of one name, and ``strict`` is true.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class ImagePairs:
         check_classes(self.classes, self.palette)
         if short_side is not None and short_side < 1:
             raise UsageError(f"--short-side: expected 1 or more, got {short_side}")
+        self._pairs, twice = _of_one_name(name, pairs)
+        self.faults = (*faults, *twice)
         if strict:
-            raise_faults(faults)
-        self.faults = tuple(faults)
+            raise_faults(self.faults)
         self.notes = tuple(notes)
-        self._pairs = tuple(pairs)
         self._read_label = read_label
         self._max_pixels = max_pixels
         self._short_side = short_side
@@ -134,12 +134,19 @@ class ImagePairs:
 
     def scaled(self, short_side: int | None) -> "ImagePairs":
         """Return the same pairs, read with their short side scaled to ``short_side`` pixels."""
+        return self._with(self._read_label, short_side)
+
+    def reading(self, wrap: Callable[[ReadLabel], ReadLabel]) -> "ImagePairs":
+        """Return the same pairs, their labels read by what ``wrap`` makes of the reader."""
+        return self._with(wrap(self._read_label), self._short_side)
+
+    def _with(self, read_label: ReadLabel, short_side: int | None) -> "ImagePairs":
         return ImagePairs(
             self.name,
             self.classes,
             self.palette,
             self._pairs,
-            self._read_label,
+            read_label,
             notes=self.notes,
             faults=self.faults,
             strict=False,
@@ -151,6 +158,20 @@ class ImagePairs:
         """Return a sha256 of everything but the files that samples depend on."""
         reading = pickle.dumps((self._read_label, self.classes, self._short_side), protocol=4)
         return hashlib.sha256(reading).hexdigest()
+
+
+def _of_one_name(name: str, pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], list[str]]:
+    """Return the pairs whose names are their own, and the faults of the others."""
+    by_id: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_id.setdefault(pair.id, []).append(pair)
+    faults = [
+        f"{name}: {len(same)} samples have the name {key!r}, the first of {same[0].image} and "
+        f"{same[1].image}; give each pair an id of its own"
+        for key, same in by_id.items()
+        if len(same) > 1
+    ]
+    return tuple(pair for pair in pairs if len(by_id[pair.id]) == 1), faults
 
 
 def size_fault(pair: Pair, size: Sequence[int], mask_size: Sequence[int]) -> str:

@@ -4,17 +4,21 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from fcnseg.errors import DataError
+from fcnseg.sizes import MOST_SCALED, scaled_size
+
 _DECODER_SHRINKS = (8, 4, 2)
 
 
-def scaled_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """The (height, width) of an image of ``size`` once its short side is ``short_side`` pixels.
-
-    The long side is rounded down, as the networks' preprocessing does it.
-    """
-    short, long = min(size), max(size)
-    other = short_side * long // short
-    return (short_side, other) if size[0] <= size[1] else (other, short_side)
+def checked_size(path: object, size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Return :func:`~fcnseg.sizes.scaled_size`; raises :class:`DataError` for a long strip."""
+    height, width = scaled_size(size, short_side)
+    if height * width > MOST_SCALED:
+        raise DataError(
+            f"{path}: is {size[0]}x{size[1]} (height x width) and would be scaled to "
+            f"{height}x{width} by --short-side {short_side}; crop it, or give a smaller one"
+        )
+    return height, width
 
 
 def scaled_label(label: np.ndarray, short_side: int | None) -> np.ndarray:

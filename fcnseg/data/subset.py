@@ -39,6 +39,11 @@ class Subset:
             raise UsageError(f"--short-side: {self.name} has no files that could be scaled")
         return Subset(self._source.scaled(short_side), self._indices, self.name)
 
+    def misfit(self, index: int, size: tuple[int, int]) -> str:
+        """Return what the source says of an image of ``size`` without reading its labels, or ""."""
+        misfit = getattr(self._source, "misfit", None)
+        return misfit(self._indices[index], size) if callable(misfit) else ""
+
     def fingerprint(self) -> str:
         """Return a text that says how samples are read; see ``ImagePairs.fingerprint``."""
         return self._source.fingerprint() if isinstance(self._source, ImagePairs) else ""
@@ -57,7 +62,11 @@ def split(source: Source, fraction: float, seed: int) -> tuple[Subset, Subset]:
     """
     count = len(source)
     if count < 2:
-        raise DataError(f"{source.name}: has {count} samples, too few to keep some for validation")
+        pairs = "1 pair" if count == 1 else f"{count} pairs"
+        raise DataError(
+            f"{source.name}: has {pairs}, too few to keep some for validation; add pairs, or name "
+            "a part to validate on"
+        )
     chosen = np.random.default_rng(np.random.SeedSequence([3, seed])).permutation(count)
     kept = min(max(round(count * fraction), 1), count - 1)
     rest, part = sorted(chosen[kept:].tolist()), sorted(chosen[:kept].tolist())

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fcnseg.data.encodings import checked_ids, class_ids
+from fcnseg.data.encodings import checked_ids, class_ids, ids_of_table
 from fcnseg.data.faults import first_names
-from fcnseg.data.images import MaskPixels, read_mask_pixels
+from fcnseg.data.images import read_mask_pixels
 from fcnseg.data.pairs import ImagePairs, Pair, inside
 from fcnseg.data.sample import MAX_PIXELS, VOID
 from fcnseg.errors import DataError, UsageError
-from fcnseg.palette import VOID_COLOUR, voc_palette
+from fcnseg.palette import voc_palette
 
 CLASSES = (
     "background",
@@ -28,8 +28,8 @@ SEG11VALID = "seg11valid"
 
 _IMAGES, _MASKS, _LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 WAYS_OUT = (
-    "point --data-root at PASCAL VOC, fetch it with --download, or use --data shapes, which needs "
-    "no files"
+    "give --images DIR --masks DIR for pairs of your own, point --data-root at PASCAL VOC, fetch "
+    "it with --download, or use --data shapes, which needs no files"
 )
 
 # The archive of 2011 has a folder above the usual one.
@@ -48,7 +48,8 @@ def voc(
 
     The root is the folder with ``JPEGImages``, ``SegmentationClass`` and
     ``ImageSets/Segmentation``, or one above it (``VOC2012`` or ``VOCdevkit/VOC2012``). Masks may
-    be VOC's palette images, grey images of class ids, or RGB images in VOC's colours.
+    be VOC's palette images, grey images of class ids, or RGB images in VOC's colours. A palette
+    image with VOC's colours in another order is read by its colours.
 
     Args:
         root: see above.
@@ -237,32 +238,20 @@ def read_label(pair: Pair, max_pixels: int) -> np.ndarray:
     """Return (H, W) uint8 class ids of a mask in VOC's encodings, 255 where void.
 
     Raises:
-        DataError: the mask cannot be decoded, or holds a value or a colour that is no class.
+        DataError: the mask cannot be decoded, or holds a value or a colour that is no class, or
+            a colour table that has VOC's colours in another order and others in use.
     """
     pixels = read_mask_pixels(pair.mask, max_pixels)
     if pixels.kind == "rgb":
         return class_ids(pair.mask, pixels, len(CLASSES), "rgb", PALETTE)
-    reordered = _by_colour(pixels) if pixels.kind == "palette" else None
+    reordered = None
+    if pixels.colours is not None:
+        # Programs that save a mask again may sort its colour table or drop what is not in use;
+        # what some put at index 255 says nothing.
+        table = pixels.colours[:VOID]
+        remedy = "save the mask with VOC's colour table, or as grey values of class ids"
+        reordered = ids_of_table(pair.mask, pixels.values, table, PALETTE, remedy, usual_order=True)
     return checked_ids(pair.mask, pixels.values, len(CLASSES)) if reordered is None else reordered
-
-
-def _by_colour(pixels: MaskPixels) -> np.ndarray | None:
-    """The ids of a palette image whose colours are VOC's in another order; else None.
-
-    Programs that save a mask again may sort its colour table or drop what is not in use.
-    """
-    assert pixels.colours is not None
-    ids = {colour: i for i, colour in enumerate(PALETTE)} | {VOID_COLOUR: VOID}
-    table = [tuple(colour) for colour in pixels.colours.tolist()]
-    used = np.flatnonzero(np.bincount(pixels.values.ravel(), minlength=256)).tolist()
-    used = [index for index in used if index != VOID]
-    shown = {i: ids[table[i]] for i in used if i < len(table) and table[i] in ids}
-    if len(shown) < len(used) or all(index == class_id for index, class_id in shown.items()):
-        return None
-    lookup = np.full(256, VOID, np.uint8)
-    for index, class_id in shown.items():
-        lookup[index] = class_id
-    return lookup[pixels.values]
 
 
 def _is_plain(entry: str) -> bool:

@@ -1,7 +1,7 @@
 """Checkpoints: a model with all that its use needs, and the state that training resumes from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ class Progress:
     """How far a run is: epochs trained, optimizer steps, the best mean IU and its epoch.
 
     ``evaluated`` is ``epoch``, or one less while the scores of the epoch are still to come;
-    ``loss`` is the mean training loss of the epoch.
+    ``loss`` is the mean training loss of the epoch. ``data`` is what
+    :func:`~fcnseg.engine.continuity.describe_data` says of the samples; {} in older runs.
     """
 
     epoch: int = 0
@@ -30,6 +31,7 @@ class Progress:
     best_epoch: int = 0
     evaluated: int = 0
     loss: float = 0.0
+    data: dict[str, Any] = field(default_factory=dict)
 
 
 def save_model(path: str | Path, model: FCN, config: Mapping[str, Any] | None = None) -> None:

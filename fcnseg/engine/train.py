@@ -17,6 +17,7 @@ from fcnseg.data.loading import Batch
 from fcnseg.data.sample import Source
 from fcnseg.devices import autocast
 from fcnseg.engine.checkpoint import Progress, load_state, save_model, save_state
+from fcnseg.engine.continuity import data_changes, describe_data
 from fcnseg.engine.evaluate import evaluate, is_collapsed, scores_on
 from fcnseg.engine.events import Evaluated, Notice, Observer, Started, Stepped, silent
 from fcnseg.engine.log import Log
@@ -115,8 +116,11 @@ def fit_config(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     torch.manual_seed(config.seed)  # dropout
     progress = Progress()
+    data = describe_data(sources, class_weights)
     if config.resume:
         progress = load_state(folder.state, model, optimizer, scaler)
+        check_same_data(folder, progress.data, data)
+    progress.data = data
     log = folder.create(to_yaml(config), progress if config.resume else None)
     lengths = len(training), len(validation)
     observer(Started(folder.path, progress.epoch, config.epochs, batches.steps_per_epoch, *lengths))
@@ -253,6 +257,16 @@ def check_same_settings(folder: RunFolder, config: TrainConfig) -> None:
         raise UsageError(
             f"{folder.path}: cannot be resumed with other settings ({', '.join(changed)}); "
             "leave them out, or start another --run with --init-from"
+        )
+
+
+def check_same_data(folder: RunFolder, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise :class:`UsageError` naming what a resumed run would find changed in its data."""
+    changed = data_changes(then, now)
+    if changed:
+        raise UsageError(
+            f"{folder.path}: cannot be resumed, because its data have changed "
+            f"({'; '.join(changed)}); restore them, or start another --run with --init-from"
         )
 
 

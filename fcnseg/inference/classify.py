@@ -21,7 +21,8 @@ from fcnseg.checks import check_choice, check_image
 from fcnseg.convolutionalize import convolutionalize
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.preprocessing import Preprocessing, resize, scaled_size
+from fcnseg.preprocessing import Preprocessing, resize
+from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
 
 Mode = Literal["center", "dense", "multicrop", "both"]

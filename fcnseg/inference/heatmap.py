@@ -17,7 +17,8 @@ from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
 from fcnseg.geometry import Axis, Geometry
 from fcnseg.inference.predictor import Predictor
-from fcnseg.preprocessing import Preprocessing, resize, scaled_size
+from fcnseg.preprocessing import Preprocessing, resize
+from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
 from fcnseg.upsample import resample
 

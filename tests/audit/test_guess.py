@@ -212,8 +212,95 @@ def test_photographs_and_smoothed_masks_are_refused(
     Image.fromarray(picture).convert("L").save(tmp_path / "cat.png")
     mask = Image.fromarray(255 * labels(2)).resize((200, 160), Image.Resampling.BICUBIC)
     mask.save(tmp_path / "cat.png")
-    with pytest.raises(DataError, match="grey values, most of them rare: smoothed"):
+    with pytest.raises(
+        DataError, match=r"cat\.png: \d+ different grey values, most of them rare: s"
+    ):
         guess(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["grey", "rgb"])
+def test_smoothed_masks_among_sound_ones_are_named_and_counted(tmp_path: Path, kind: str) -> None:
+    for i in range(15):
+        mask = labels(2, size=(48, 60))
+        picture = Image.fromarray(255 * mask)
+        if kind == "rgb":
+            picture = Image.fromarray(mask[..., None] * np.array([250, 130, 70], np.uint8))
+        if i in (4, 9):
+            picture = picture.resize((200, 160), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / f"m{i:02}.png")
+    said = r"m04\.png: \d+ different .* \(2 of 15 masks are so\); .*; give --classes to see every f"
+    with pytest.raises(DataError, match=said):
+        guess(tmp_path)
+
+
+def test_photographs_are_not_all_read_to_be_counted(
+    tmp_path: Path, photograph: Callable[[str], np.ndarray]
+) -> None:
+    for i in range(12):
+        Image.fromarray(photograph("chelsea")[:32, :32]).save(tmp_path / f"{i:02}.png")
+    with pytest.raises(DataError, match=r"00\.png: .*at least 10 of 10 masks are so"):
+        guess(tmp_path)
+
+
+def warned(folder: Path) -> list[str]:
+    return [line for line in guess(folder).lines if line.startswith("warning: ")]
+
+
+def test_a_value_in_one_pixel_of_one_mask_may_be_a_slip(tmp_path: Path) -> None:
+    masks = [labels(6, size=(96, 100)) for _ in range(16)]
+    masks[7][50, 40] = 9
+    paths = written(tmp_path, grey, masks)
+    found = guess(tmp_path)
+    assert len(found.classes) == 10
+    assert warned(tmp_path) == [
+        f"warning: value 9 is in one mask only, 1 pixel: {paths[7]} at x=40, y=50; a slip? "
+        "correct it, or name the class"
+    ]
+    masks[3][2, 5] = 9  # in two masks
+    grey(paths[3], masks[3])
+    assert warned(tmp_path) == []
+    masks[3][2, 5] = 0
+    grey(paths[3], masks[3])
+    masks[7][:10, :10] = 9  # an object
+    grey(paths[7], masks[7])
+    assert warned(tmp_path) == []
+    masks[7][:10, :10] = 255  # void, however little of it
+    masks[7][50, 40] = 255
+    grey(paths[7], masks[7])
+    assert warned(tmp_path) == []
+
+
+def test_slips_in_colour_in_black_and_white_and_in_large_masks(tmp_path: Path) -> None:
+    for kind in ("colour", "value", "share"):
+        (tmp_path / kind).mkdir()
+    masks = [labels(2, size=(60, 50)) for _ in range(2)]
+    masks[1][7, 3:5] = 2
+    paths = written(tmp_path / "colour", coloured, masks, [(0, 0, 0), (10, 200, 30), (1, 2, 3)])
+    (line,) = warned(tmp_path / "colour")
+    assert f"colour #010203 is in one mask only, 2 pixels: {paths[1]} at x=3, y=7; a slip" in line
+    black = np.zeros((60, 50), np.uint8)
+    white = black.copy()
+    white[59, 49] = 255
+    paths = written(tmp_path / "value", grey, [black, white])
+    (line,) = warned(tmp_path / "value")
+    assert f"value 255 is in one mask only, 1 pixel: {paths[1]} at x=49, y=59" in line
+    for pixels, told in ((29, 1), (30, 0)):  # 1 in 10 000 is 30
+        large = np.zeros((500, 600), np.uint8)
+        large[3, 10 : 10 + pixels] = 1
+        written(tmp_path / "share", grey, [large, np.zeros_like(large)])
+        assert len(warned(tmp_path / "share")) == told
+
+
+def test_a_slip_needs_other_masks_to_be_seen_and_few_are_listed(tmp_path: Path) -> None:
+    mask = labels(2, size=(60, 50))
+    mask[0, :8] = range(2, 10)
+    grey(tmp_path / "a.png", mask)
+    assert warned(tmp_path) == []
+    grey(tmp_path / "b.png", labels(2))
+    assert [line[:18] for line in warned(tmp_path)] == [
+        *(f"warning: value {value} i" for value in range(2, 7)),
+        "warning: and 3 mor",
+    ]
 
 
 def test_instance_ids_are_refused(tmp_path: Path) -> None:
@@ -276,6 +363,93 @@ def test_masks_among_photographs_are_told_by_their_suffix(
     assert guess(tmp_path, suffix="_mask").flag == "background,foreground"
     with pytest.raises(DataError, match=r"no masks \(files ending in _seg and \.jpg"):
         guess(tmp_path, suffix="_seg")
+
+
+def test_photographs_below_the_folder_of_masks_are_left_out(
+    tmp_path: Path, photograph: Callable[[str], np.ndarray]
+) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(photograph("chelsea")[:50, :50]).save(tmp_path / "images" / "cat.png")
+    grey(tmp_path / "cat.png", labels(3))
+    assert guess(tmp_path, images=tmp_path / "images").flag == "class0,class1,class2"
+    with pytest.raises(DataError, match=r"images/cat\.png: .* different colours"):
+        guess(tmp_path)
+
+
+def with_rim(*values: int) -> np.ndarray:
+    """0 and 255, and each of ``values`` in one pixel between."""
+    mask = 255 * labels(2)
+    mask[0, : len(values)] = values
+    return mask
+
+
+def test_a_black_and_white_mask_that_jpeg_changed_is_told(tmp_path: Path) -> None:
+    grey(tmp_path / "a.png", 255 * labels(2))
+    grey(tmp_path / "b.png", with_rim(1, 2, 254, 253))
+    said = r"b\.png: the masks have the values 0, 1, 2, 253, 254, 255: .*JPEG.*to 0 or 255"
+    with pytest.raises(DataError, match=said):
+        guess(tmp_path)
+    grey(tmp_path / "b.png", with_rim(1, 2))  # void, as far as can be seen
+    assert guess(tmp_path).flag == "class0,class1,class2"
+
+
+@pytest.mark.parametrize("write", [grey, palette])
+def test_a_few_ids_with_wide_gaps_do_not_become_hundreds_of_classes(
+    tmp_path: Path, write: Writer
+) -> None:
+    grey(tmp_path / "a.png", labels(2))
+    write(tmp_path / "b.png", np.array([0, 1, 180], np.uint8)[labels(3)])
+    said = r"b\.png: has the value 180, and only 3 values below 181 .*\(0, 1, 180\).*name all 181"
+    with pytest.raises(DataError, match=said):
+        guess(tmp_path)
+    # Of many classes some are not seen in a few masks.
+    seen = np.arange(0, 150, 3).astype(np.uint8)
+    for name, ids in (("b", seen), ("c", seen + 1)):
+        grey(tmp_path / f"{name}.png", ids.repeat(9)[None])
+    assert len(guess(tmp_path).classes) == 149
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_grey_photographs_of_few_values_are_refused(
+    tmp_path: Path, photograph: Callable[[str], np.ndarray], mode: str
+) -> None:
+    grey(tmp_path / "a.png", labels(3))
+    picture = np.asarray(Image.fromarray(photograph("chelsea")[:90, :90]).convert("L"))
+    for values in (picture // 2 + 20, picture // 8):
+        count = len(set(values.ravel().tolist()))
+        assert 16 < count < 200
+        image = Image.fromarray(values)
+        if mode == "P":
+            palette(tmp_path / "cat.png", values)
+        else:
+            image.convert(mode).save(tmp_path / "cat.png")
+        said = rf"cat\.png: {count} different values, expected one a class: a grey photograph"
+        with pytest.raises(DataError, match=said):
+            guess(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("colour", [0, 255])
+def test_a_mask_in_the_alpha_channel_is_told(tmp_path: Path, mode: str, colour: int) -> None:
+    alpha = Image.fromarray(255 * labels(2))
+    image = Image.new(mode, alpha.size, (colour,) * len(mode))
+    image.save(tmp_path / "a.png")
+    if colour == 0:  # transparent everywhere: a mask of nothing
+        assert guess(tmp_path).flag == "background,foreground"
+    image.putalpha(alpha)
+    image.save(tmp_path / "a.png")
+    said = r"a\.png: has one colour, and the mask seems to be in its alpha channel .*grey PNG"
+    with pytest.raises(DataError, match=said):
+        guess(tmp_path)
+
+
+def test_255_has_its_share_where_it_is_a_class(tmp_path: Path) -> None:
+    mask = labels(3)
+    grey(tmp_path / "a.png", np.array([0, 128, 255], np.uint8)[mask])
+    (line,) = [line for line in guess(tmp_path).lines if "share of pixels" in line]
+    assert line.startswith("3 values, ")
+    for value, class_id in ((0, 0), (128, 1), (255, 2)):
+        assert f"{value} {100 * (mask == class_id).mean():.1f} % (in 1)" in line
 
 
 def test_folders_that_are_none(tmp_path: Path) -> None:

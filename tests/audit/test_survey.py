@@ -10,22 +10,27 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import coco_samples
 import numpy as np
 import owndata
 import pytest
+import voc_layout
 from PIL import Image
 
 from fcnseg.audit.balance import median_frequency
-from fcnseg.audit.doubts import across
+from fcnseg.audit.doubts import across, too_few
 from fcnseg.audit.examine import FullLook, QuickLook
-from fcnseg.audit.report import Finding, Report
+from fcnseg.audit.report import Finding, Record, Report
 from fcnseg.audit.survey import finding_of, quick, survey, unopened
 from fcnseg.data.camvid import camvid
+from fcnseg.data.coco import coco
 from fcnseg.data.faults import DataFaults
 from fcnseg.data.folder import folder
 from fcnseg.data.pairs import ImagePairs
 from fcnseg.data.sample import Sample, Source
 from fcnseg.data.shapes import Shapes
+from fcnseg.data.subset import Subset
+from fcnseg.data.voc_aug import voc_aug
 from fcnseg.engine.upper_bound import upper_bounds
 from fcnseg.errors import DataError, EnvironmentFault, UsageError
 
@@ -95,6 +100,22 @@ def test_counts_equal_a_plain_count(tmp_path: Path) -> None:
     assert report.mask_kinds == {"grey": 5}
     assert report.mask_notes == {"grey": "values are class ids"}
     assert (report.ok, report.findings) == (True, [])
+
+
+def test_sums_follow_the_records() -> None:
+    """They are kept, and yet right when a record is added or exchanged for another."""
+    one = Record("a", (), (2, 5), (4, 0, 5), 1, "", "grey")
+    other = Record("b", (), (2, 5), (2, 3, 1), 4, "", "grey")
+    report = Report("own", CLASSES, ((0, 0, 0),) * 3, 2)
+    assert (report.class_pixels, report.void_pixels) == ([0, 0, 0], 0)
+    report.records.append(one)
+    assert (report.class_pixels, report.void_pixels) == ([4, 0, 5], 1)
+    report.class_pixels.clear()  # what is handed out is a copy
+    report.records.append(other)
+    assert (report.class_pixels, report.class_images) == ([6, 3, 6], [2, 1, 2])
+    assert (report.pixels_where_present, report.void_pixels) == ([15, 6, 15], 5)
+    report.records[0] = other
+    assert (report.class_pixels, report.void_pixels) == ([4, 6, 2], 8)
 
 
 def plain_counts(
@@ -302,6 +323,45 @@ def test_quick_paints_only_if_asked(tmp_path: Path) -> None:
     assert quick(source, counts=True).class_pixels == quick(opened(root)).class_pixels
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_quick_compares_the_sizes_that_a_json_states(tmp_path: Path, counts: bool) -> None:
+    entries = []
+    for number in range(4):
+        coco_samples.photograph(tmp_path / f"images/{number}.png", 40, 48)
+        height = 50 if number == 3 else 40
+        entries.append({"id": 70 + number, "file_name": f"{number}.png", "height": height})
+        entries[-1]["width"] = 48
+    objects = [coco_samples.annotation(n, n, 1, [coco_samples.SQUARE]) for n in range(70, 74)]
+    file = coco_samples.write(tmp_path / "a.json", entries, objects)
+    source = coco(file, tmp_path / "images")
+    message = (
+        f"image 73 is said to be 50x48 (height x width) but {tmp_path}/images/3.png is 40x48; "
+        "they must be equal"
+    )
+    part = Subset(Subset(source, [1, 3, 2], "x"), [0, 1], "y")
+    for looked_at, readable in ((source, 3), (part, 1)):
+        report = quick(looked_at, counts=counts)
+        assert report.findings == [Finding("error", str(file), message)]
+        assert (report.readable, report.counted) == (readable, counts)
+        assert survey(looked_at).errors == 1
+        assert survey(looked_at).findings[0] == report.findings[0]
+
+
+def test_quick_decodes_the_mat_files_of_sbd(tmp_path: Path) -> None:
+    voc_layout.make_voc(tmp_path / "VOCdevkit/VOC2012", {"train": ["t1"], "val": ["v1"]})
+    sbd = voc_layout.make_sbd(tmp_path / "dataset", {"train": ["s1", "s2", "s3"], "val": ["s4"]})
+    assert quick(voc_aug(tmp_path, "train")).counted
+    voc_layout.write_sbd_mask(sbd / "cls/s2.mat", np.full((4, 6), 77, np.uint8))
+    voc_layout.write_sbd_mask(sbd / "cls/s3.mat", np.zeros((4, 7), np.uint8))
+    report = quick(voc_aug(tmp_path, "train"))
+    found = [(f.file, f.message[:25]) for f in report.findings]
+    assert found == [
+        (f"{sbd}/cls/s2.mat", "pixel value 77 (24 pixels"),
+        (f"{sbd}/cls/s3.mat", "the mask is 4x7 (height x"),
+    ]
+    assert (report.readable, report.images) == (3, 5)
+
+
 class Painted:
     """The labels come from one file that is no image; counts how many were asked for."""
 
@@ -400,3 +460,11 @@ def test_report_as_json(faulty: ImagePairs) -> None:
     assert len(result["class_weights"]) == 3
     assert set(result["upper_bounds"]) == {"32", "16", "8"}
     assert (result["ok"], result["errors"], len(result["findings"])) == (False, 4, 4)
+
+
+@pytest.mark.parametrize(("images", "said"), [(0, "has no pairs, too few"), (1, "has 1 pair, too")])
+def test_fewer_than_two_pairs_cannot_be_split(images: int, said: str) -> None:
+    (finding,) = too_few(Report("own", CLASSES, (), images), "--val-images")
+    assert (finding.severity, finding.file) == ("error", "own")
+    assert said in finding.message
+    assert too_few(Report("own", CLASSES, (), 2), "--val-images") == []

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 from owndata import CLASSES, flags, hashes, labels
 from PIL import Image
 
+from fcnseg.audit.page import to_page, write_page
+from fcnseg.audit.report import Record, Report
 from fcnseg.cli import main
+from fcnseg.cli.checked import print_report, print_reports
 from fcnseg.cli.parser import parse
 
 SHAPES = ["--data", "shapes", "--image-size", "48x64", "--train-length", "6", "--val-length", "6"]
@@ -64,7 +68,7 @@ def test_json_has_everything(root: Path, capsys: pytest.CaptureFixture[str]) -> 
     (root / "images/good1.png").write_bytes(b"")
     assert check([*flags(root), "--json"]) == 3
     report = json.loads(capsys.readouterr().out)
-    assert set(report) == {"ok", "sets", "across", "guess", "next"}
+    assert set(report) == {"ok", "sets", "across", "guess", "advice", "next"}
     assert (report["ok"], report["across"], report["guess"]) == (False, [], [])
     (part,) = report["sets"]
     assert (part["errors"], part["images"], part["readable"]) == (1, 4, 3)
@@ -117,6 +121,15 @@ def test_without_classes_they_are_guessed_and_training_understands_them(
     assert "binary255" in words or kind != "binary255"
 
 
+def test_images_below_the_masks_are_not_taken_for_masks(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for mask in (root / "masks").iterdir():
+        mask.rename(root / mask.name)
+    assert check(["--images", str(root / "images"), "--masks", str(root)]) == 0
+    assert "4 masks looked at: 4 grey" in capsys.readouterr().err
+
+
 def test_masks_of_which_nothing_can_be_made(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in range(4):
         (root / f"masks/good{seed}.png").unlink()
@@ -125,6 +138,106 @@ def test_masks_of_which_nothing_can_be_made(root: Path, capsys: pytest.CaptureFi
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert f"{root}/masks" in err
+
+
+def test_a_guess_that_fails_is_a_finding_and_nothing_is_written(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = Image.fromarray(255 * (labels(1) == 1).astype(np.uint8))
+    mask.resize((300, 280), Image.Resampling.BICUBIC).save(root / "masks/good2.png")
+    for seed in (0, 1, 3):
+        mask.save(root / f"masks/good{seed}.png")
+    assert check([*flags(root)[:4], "--json", "--html", "page.html"]) == 3
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["ok"], report["sets"], report["next"]) == (False, [], "")
+    (finding,) = report["across"]
+    assert (finding["severity"], finding["file"]) == ("error", f"{root}/masks/good2.png")
+    assert "(1 of 4 masks is so)" in finding["message"]
+    assert finding["message"].endswith("; give --classes to see every fault")
+    assert err == "--html page.html: nothing is written\n"
+    assert check([*flags(root)[:4], "--html", "page.html"]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("--html page.html: nothing is written\nerror: ")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_slip_is_told_beside_the_proposal(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = labels(2)
+    ids[7, 9] = 6
+    Image.fromarray(ids).save(root / "masks/good2.png")
+    assert check(flags(root)[:4]) == 0
+    out, err = capsys.readouterr()
+    assert (
+        f"warning: value 6 is in one mask only, 1 pixel: {root}/masks/good2.png at x=9, y=7" in err
+    )
+    assert "class6" in next_words(out)[5]
+
+
+def test_one_pair_alone_cannot_be_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = flags(owndata.write_pairs(tmp_path / "own", 1))
+    assert check(words) == 3
+    out = capsys.readouterr().out
+    said = (
+        "error: folder: has 1 pair, too few to keep some for validation; add pairs, or give --val"
+    )
+    assert said in out
+    assert "1 error, " in out
+    val = owndata.write_pairs(tmp_path / "val", 1, first=9)
+    part = ["--val-images", str(val / "images"), "--val-masks", str(val / "masks")]
+    assert check([*words, *part]) == 0
+
+
+def test_large_photographs_are_advised_to_be_scaled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for seed, side in enumerate((1600, 1501, 90)):
+        Image.new("RGB", (side + 5, side), (seed, 9, 9)).save(tmp_path / f"images/{seed}.png")
+        ids = np.zeros((side, side + 5), np.uint8)
+        ids[: side // 2] = 1
+        ids[0, seed] = 2
+        Image.fromarray(ids).save(tmp_path / f"masks/{seed}.png")
+    words = flags(tmp_path, "a,b,c")
+    assert check(words) == 0
+    out = capsys.readouterr().out
+    said = (
+        "short side is 1501 pixels (median), and crops are 480x480; --short-side 768 is recommended"
+    )
+    assert said in out
+    assert next_words(out) == [*words, "--short-side", "768"]
+    assert check([*words, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert said in report["advice"][0]
+    assert "--short-side 768" in report["next"]
+    for more in (["--short-side", "1024"], ["--crop-size", "1024"]):
+        assert check([*words, *more]) == 0
+        assert next_words(capsys.readouterr().out) == [*words, *more]
+    (tmp_path / "images/1.png").unlink()
+    (tmp_path / "masks/1.png").unlink()
+    assert check(words) == 0
+    assert "recommended" not in capsys.readouterr().out
+
+
+def test_without_data_the_ways_out_are_told_once(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check([]) == 3
+    out = capsys.readouterr().out
+    assert (
+        out.count("give --images DIR --masks DIR for pairs of your own, point --data-root at") == 1
+    )
+    assert "1 error, 0 warnings: correct them, and check again" in out
+    assert "fcnseg train" not in out
+    assert "voc/train and voc/val: could not be opened\n" in out
+    assert check(["--json"]) == 3
+    report = json.loads(capsys.readouterr().out)
+    assert (report["next"], len(report["sets"])) == ("", 2)
+    assert not any(part["ok"] for part in report["sets"])
 
 
 def test_classes_of_the_val_part_are_compared(
@@ -139,6 +252,60 @@ def test_classes_of_the_val_part_are_compared(
     assert "warning: folder: no mask shows class 'tree'" in out
     assert "warning: folder/val: masks here show class 'tree' and those of folder never do" in out
     assert "no errors, 2 warnings" in out
+
+
+def report_of(name: str, classes: tuple[str, ...], count: int = 3) -> Report:
+    """A report of made-up samples, in each of which every class has its id + 1 in pixels."""
+    pixels = tuple(range(1, len(classes) + 1))
+    records = [
+        Record(str(i), (f"{i}.png",), (9, 9), pixels, 81 - sum(pixels), "", "grey")
+        for i in range(count)
+    ]
+    palette = ((0, 0, 0),) * len(classes)
+    return Report(name, classes, palette, count, records=records)
+
+
+def test_other_classes_in_the_val_part_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Differences beyond the eighth name too, which the finding leaves out."""
+    names = tuple(f"c{i}" for i in range(10))
+    train, same = report_of("own/train", names), report_of("own/val", names)
+    differ = report_of("own/val", (*names[:8], "cat", "c9", "dog"))
+    said = (
+        "own/val: has other classes than own/train: id 8 is 'cat', in own/train 'c8'; id 10 is "
+        "'dog', in own/train no class\n"
+    )
+    print_reports([train, same], [])
+    assert "other classes" not in capsys.readouterr().out
+    print_reports([train, differ], [])
+    assert said in capsys.readouterr().out
+    (first, second) = to_page([train, differ], [None, None], [], "").splits
+    assert first.masks == "3 grey masks"
+    assert "other classes than own/train, so they are not counted above: id 8 is" in second.masks
+    assert (bool(first.class_pixels), second.class_pixels) == (True, ())
+    other = report_of("own/val", tuple(f"d{i}" for i in range(10)))
+    print_reports([train, other], [])
+    assert "id 4 is 'd4', in own/train 'c4'; and 5 more\n" in capsys.readouterr().out
+
+
+def test_samples_are_added_up_once_whatever_the_number_of_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Counted(list[Record]):
+        walked = 0
+
+        def __iter__(self) -> Iterator[Record]:
+            self.walked += 1
+            return super().__iter__()
+
+    def walks(classes: int) -> int:
+        report = report_of("own", tuple(f"c{i}" for i in range(classes)))
+        records = report.records = Counted(report.records)
+        print_report(report)
+        write_page(tmp_path / "page.html", [report], [None], [], "")
+        return records.walked
+
+    assert walks(2) == walks(12) < 20
+    capsys.readouterr()
 
 
 def test_a_page_is_written_on_request(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,6 +407,16 @@ def test_a_killed_worker_is_exit_5(
     assert main(["check", *flags(root), "--workers", "1"]) == 5
     expected = "error: --workers: a loader process was killed (out of memory?); lower --workers\n"
     assert expected in capsys.readouterr().err
+
+
+def test_the_settings_of_the_augmentation_are_those_of_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fcnseg.config.AUGMENTATION", ("flip",))
+    assert main(["check", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--flip" in out
+    assert "--rotate" not in out.replace("--rotate 10", "")
 
 
 def test_generated_data(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """The cache of decoded samples: equal to the source, told of every change, never half-written."""
 
 import hashlib
+import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -8,10 +9,12 @@ import pickle
 import resource
 import shutil
 import struct
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +25,10 @@ from fcnseg.data.cache import cached
 from fcnseg.data.camvid import camvid
 from fcnseg.data.loading import training_loader
 from fcnseg.data.pack import MAGIC, Pack
-from fcnseg.data.pairs import ImagePairs
+from fcnseg.data.pairs import ImagePairs, Pair
 from fcnseg.data.sample import Sample, Source
 from fcnseg.data.shapes import Shapes
+from fcnseg.data.stamps import stamps_of
 from fcnseg.data.subset import Subset
 from fcnseg.data.transforms import TrainingTransform
 from fcnseg.errors import DataError, EnvironmentFault, UsageError
@@ -93,7 +97,11 @@ def test_samples_are_those_of_the_source(root: Path, folder: Path, workers: int)
     made = cached(source, folder, workers, lambda done, total: seen.append((done, total)))
     assert isinstance(made, Source)
     assert_same(made, source)
-    assert seen == [(n, 5) for n in range(1, 6)]
+    counted = [(n, 5) for n in range(1, 6)]
+    assert seen == counted + counted  # masks compared, then samples written
+    seen.clear()
+    cached(source, folder, workers, lambda done, total: seen.append((done, total)))
+    assert seen == counted
     assert only(folder).name.startswith("camvid-train-")
     assert only(folder).stat().st_size > sum(4 * h * w for h, w in SIZES)
 
@@ -106,7 +114,7 @@ def test_it_is_built_once_and_inputs_are_left_alone(
     cached(camvid(root, "train"), folder)
     assert decoded == ["0", "1", "2", "3", "4"]
     written = only(folder).stat().st_mtime_ns
-    again = cached(camvid(root, "train"), folder, progress=lambda *_: pytest.fail("written again"))
+    again = cached(camvid(root, "train"), folder)
     assert decoded == ["0", "1", "2", "3", "4"]
     assert only(folder).stat().st_mtime_ns == written
     assert_same(again, camvid(root, "train"))
@@ -174,7 +182,6 @@ def index_with(**wrong: object) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "redone"),
     [
-        (flip(20), ["0"]),
         (flip(0), None),
         (flip(-3), None),
         (flip(-70), None),
@@ -192,7 +199,7 @@ def index_with(**wrong: object) -> Callable[[Path], None]:
         (index_with(stamps=None), None),
         (index_with(more=1), None),
         (index_with(crc32="x"), None),
-        (index_with(height=3), ["0"]),
+        (index_with(crc32=-1), None),
         (index_with(stamps=["a", "b", "c"]), ["0"]),
     ],
 )
@@ -212,16 +219,146 @@ def test_damage_is_noticed_and_mended(
     assert_same(made, source)
 
 
-def test_sources_and_settings_do_not_mix(root: Path, folder: Path) -> None:
+def test_a_damaged_sample_is_decoded_when_it_is_read_and_mended(
+    root: Path, folder: Path, decoded: list[str]
+) -> None:
+    source = camvid(root, "train")
+    expected = digests(cached(source, folder))
+    whole = only(folder).read_bytes()
+    for workers in (0, 2):
+        flip(20)(only(folder))
+        decoded.clear()
+        made = cached(source, folder)
+        assert decoded == []
+        if workers:  # noticed by another process
+            loader = training_loader(made, None, 2, 0, 0, workers)
+            assert sorted(name for batch in loader for name in batch.ids) == list("01234")
+        assert digests(made) == expected
+        assert decoded == ([] if workers else ["0"])
+        assert np.array_equal(made.label(0), source.label(0))
+        assert only(folder).read_bytes() == whole
+    index_with(height=3)(only(folder))
+    assert_same(cached(source, folder), source)
+
+
+def test_damage_is_not_taken_over(root: Path, folder: Path) -> None:
+    cached(camvid(root, "train"), folder)
+    flip(20)(only(folder))
+    write_pair(root, 4, (8, 8), 44)
+    assert_same(cached(camvid(root, "train"), folder), camvid(root, "train"))
+    pack = Pack(only(folder))
+    assert len(pack.entries) == 5
+    assert all(map(pack.is_intact, pack.entries.values()))
+
+
+def test_damaged_and_changed_at_once_is_said(root: Path, folder: Path) -> None:
+    made = cached(camvid(root, "train"), folder)
+    flip(20)(only(folder))
+    write_pair(root, 0, (9, 13), 100)
+    with pytest.raises(EnvironmentFault, match=r"0\.png: changed while in use.*--cache .*\.cache "):
+        made[0]
+    assert made[1].id == "1"
+
+
+def test_only_what_is_the_sample_mends(root: Path, folder: Path) -> None:
+    cached(camvid(root, "train"), folder)
+    pack = Pack(only(folder))
+    good, entry = pack.read(pack.entries["0"]), pack.entries["0"]
+    flip(20)(only(folder))
+    damaged = only(folder).read_bytes()
+    pack.mend(entry, bytes(len(good)))
+    pack.mend(entry, good[:-1])
+    assert only(folder).read_bytes() == damaged
+    only(folder).write_bytes(damaged + bytes(8))  # another file by now
+    pack.mend(entry, good)
+    assert only(folder).read_bytes() == damaged + bytes(8)
+
+
+def test_sources_and_settings_do_not_mix(
+    root: Path, folder: Path, decoded: list[str], tmp_path: Path
+) -> None:
     source = camvid(root, "train")
     small = source.scaled(5)
-    part = Subset(source, [3, 1], "camvid/part")
-    for one in (source, small, part):
+    shutil.copytree(root / "trainannot", tmp_path / "other" / "trainannot")
+    shutil.copytree(root / "train", tmp_path / "other" / "train")
+    pairs = [Pair(source.id(i), *camvid(tmp_path / "other", "train").files(i)) for i in range(5)]
+    mine = [Pair(p.id, source.files(i)[0], p.mask) for i, p in enumerate(pairs)]
+    masks = ImagePairs(source.name, source.classes, source.palette, mine, source._read_label)
+    names = ("a", *source.classes[1:])
+    classes = ImagePairs(source.name, names, source.palette, source._pairs, source._read_label)
+    for one in (source, small, masks, classes):
         assert_same(cached(one, folder), one)
-    assert len(list(folder.iterdir())) == 3
-    for one in (source, small, part):
-        made = cached(one, folder, progress=lambda *_: pytest.fail("written again"))
-        assert_same(made, one)
+    assert len(list(folder.iterdir())) == 4
+    decoded.clear()
+    for one in (source, small, masks, classes):
+        cached(one, folder)
+    assert decoded == []
+
+
+def test_parts_of_a_source_share_its_file(root: Path, folder: Path, decoded: list[str]) -> None:
+    source = camvid(root, "train")
+    first = [Subset(source, [3, 1, 0], "camvid/a"), Subset(source, [2, 4], "camvid/b")]
+    made = [cached(part, folder) for part in first]
+    states = [pickle.dumps(part) for part in made]
+    assert sorted(decoded) == list("01234")
+    decoded.clear()
+    for indices in ([0, 2, 4], [1, 3], range(5)):  # as another --seed cuts it
+        cached(Subset(source, indices, "camvid/a"), folder)
+    cached(source, folder)
+    assert decoded == []
+    assert only(folder).name.startswith("camvid-train-")
+    for part, one, state in zip(first, made, states, strict=True):
+        assert_same(one, part)
+        assert_same(pickle.loads(state), part)
+    write_pair(root, 2, (5, 5), 22)
+    decoded.clear()
+    cached(first[0], folder)
+    assert decoded == []
+    cached(first[1], folder)
+    assert decoded == ["2"]
+
+
+def test_a_run_goes_on_while_another_part_is_written(root: Path, folder: Path) -> None:
+    source = camvid(root, "train")
+    made = cached(Subset(source, [0, 1], "camvid/a"), folder)
+    expected, state = digests(made), pickle.dumps(made)
+    cached(Subset(source, [2, 3], "camvid/b"), folder)
+    assert digests(pickle.loads(state)) == expected
+    for path in folder.iterdir():  # as if two runs had begun at once, and the other came last
+        path.unlink()
+    cached(Subset(source, [2, 3], "camvid/b"), folder)
+    assert digests(pickle.loads(state)) == expected
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(digests, (pickle.loads(state),)) == expected
+    only(folder).unlink()
+    assert digests(pickle.loads(state)) == expected
+
+
+def test_a_file_that_others_keep_replacing_is_said(
+    root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "write_pack", lambda *_: None)
+    with pytest.raises(EnvironmentFault, match=r"\.cache: was replaced by another.*a --cache of"):
+        cached(camvid(root, "train"), folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux what is mapped")
+def test_no_map_of_ours_is_open_when_the_file_is_replaced(
+    root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapped: list[bool] = []
+    usual = os.replace
+
+    def replace(one: Path, other: Path) -> None:
+        mapped.append(str(other) in Path("/proc/self/maps").read_text())
+        usual(one, other)
+
+    monkeypatch.setattr(os, "replace", replace)
+    source = camvid(root, "train")
+    made = [cached(Subset(source, [number], "camvid/a"), folder) for number in range(3)]
+    assert mapped == [False] * 3
+    assert [one[0].id for one in made] == ["0", "1", "2"]
+    assert str(only(folder)) in Path("/proc/self/maps").read_text()
 
 
 def test_another_place_of_the_same_data_is_another_cache(
@@ -270,10 +407,10 @@ def test_a_cache_replaced_while_in_use_is_said(root: Path, folder: Path) -> None
     write_pair(root, 2, (5, 5), 22)
     assert_same(cached(camvid(root, "train"), folder), camvid(root, "train"))
     assert digests(made) == expected  # this process keeps what it has opened
-    with pytest.raises(
-        EnvironmentFault, match=r"\.cache: was replaced by another process.*--cache"
-    ):
-        pickle.loads(state)[0]
+    later = pickle.loads(state)
+    assert later[1].image.tobytes() == made[1].image.tobytes()
+    with pytest.raises(EnvironmentFault, match=r"2\.png: changed while in use.*; start again$"):
+        later[2]
 
 
 def build(root: Path, folder: Path, start: float) -> list[str]:
@@ -409,20 +546,189 @@ def source(root):
 """
 
 
-def test_a_reader_that_was_rewritten_decodes_again(
-    root: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Write modules beside each other and import the first anew, as another run would."""
+    place = tmp_path / "formats"
+    names: set[str] = set()
+    monkeypatch.syspath_prepend(str(place))
+
+    def write(**texts: str) -> Any:
+        shutil.rmtree(place, ignore_errors=True)
+        for name, text in texts.items():
+            path = place / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        names.update(name.replace("__", ".") for name in texts)
+        for name in [n for n in sys.modules if n.partition(".")[0] in {m[:9] for m in names}]:
+            del sys.modules[name]
+        importlib.invalidate_caches()
+        return importlib.import_module(next(iter(texts)).replace("__", "."))
+
+    yield write
+    for name in [n for n in sys.modules if n.startswith("my_")]:
+        del sys.modules[name]
+
+
+AT_THE_TOP = OWN_READER.replace("import numpy", "from my_helper import LEVEL\nimport numpy")
+IN_A_FUNCTION = OWN_READER.replace("return np.full", "from my_helper import LEVEL; return np.full")
+BY_NAME = OWN_READER.replace("import numpy", "LEVEL = __import__('my_helper').LEVEL\nimport numpy")
+RELATIVE = AT_THE_TOP.replace("from my_helper", "from .deeper.my_helper")
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "helper"),
+    [
+        (OWN_READER + "LEVEL = {}", "my_reader", "my_unused"),
+        (AT_THE_TOP, "my_reader", "my_helper"),
+        (IN_A_FUNCTION, "my_reader", "my_helper"),
+        (BY_NAME, "my_reader", "my_helper"),
+        (RELATIVE, "my_format__reader", "my_format__deeper__my_helper"),
+    ],
+    ids=["itself", "top", "function", "loaded", "relative"],
+)
+def test_a_reader_or_its_helper_that_was_rewritten_decodes_again(
+    root: Path,
+    folder: Path,
+    decoded: list[str],
+    module: Callable[..., Any],
+    reader: str,
+    name: str,
+    helper: str,
 ) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for level in (0, 1):
-        (tmp_path / "reader_of_mine.py").write_text(OWN_READER.replace("LEVEL", str(level)))
-        sys.modules.pop("reader_of_mine", None)
-        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
-        module = __import__("reader_of_mine")
-        source = module.source(root)
+    for level in (0, 1, 1):
+        texts = {name: reader.replace("{}", str(level)), helper: f"LEVEL = {level}"}
+        source = module(**texts).source(root)
+        decoded.clear()
         made = cached(source, folder)
         assert made.label(0).max() == level
         assert_same(made, source)
-    sys.modules.pop("reader_of_mine", None)
+    assert len(decoded) == 5  # those of assert_same
+    assert len(list(folder.iterdir())) == 1
+
+
+STAMPS_OF_A_COPY = """
+import sys
+from pathlib import Path
+import fcnseg
+from fcnseg.data.camvid import camvid
+from fcnseg.data.stamps import stamps_of
+
+source = camvid(sys.argv[1], "train")
+before = stamps_of(source)
+assert before == stamps_of(source)
+for name in sys.argv[2:]:
+    path = Path(fcnseg.__file__).parent / name
+    text = path.read_bytes()
+    path.write_bytes(text + b"#")
+    print(name, stamps_of(source) != before)
+    path.write_bytes(text)
+"""
+
+
+def test_our_own_decoders_are_stamped(root: Path, tmp_path: Path) -> None:
+    package = Path(cache_module.__file__).parents[1]
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(package, tmp_path / "copy" / "fcnseg", ignore=without)
+    names = ["images", "encodings", "scaling", "painting", "instances", "mat_files", "pairs"]
+    files = [*(f"data/{name}.py" for name in names), "palette.py", "checks.py"]
+    others = ["build.py", "cli/train.py"]
+    found = subprocess.run(
+        [sys.executable, "-c", STAMPS_OF_A_COPY, str(root), *files, *others],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "copy")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = dict(line.split() for line in found.stdout.splitlines())
+    assert told == dict.fromkeys(files, "True") | dict.fromkeys(others, "False")
+
+
+@pytest.mark.parametrize("name", ["pycocotools", "scipy"])
+def test_decoders_of_others_are_stamped_by_version(
+    root: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = stamps_of(camvid(root, "train"))
+    usual = importlib.metadata.version
+    other = lambda asked: "0.0" if asked == name else usual(asked)  # noqa: E731
+    monkeypatch.setattr(importlib.metadata, "version", other)
+    assert stamps_of(camvid(root, "train")) != before
+
+
+class FromOneFile:
+    """A reader of labels that are all in one file, as COCO's are."""
+
+    def __init__(self, file: Path) -> None:
+        self.levels: dict[str, int] = json.loads(file.read_text())
+
+    def __call__(self, pair: Pair, max_pixels: int) -> np.ndarray:
+        return np.full(np.array(Image.open(pair.image)).shape[:2], self.levels[pair.id], np.uint8)
+
+
+class WithContent(FromOneFile):
+    def content(self, pair: Pair) -> bytes:
+        return bytes([self.levels[pair.id]])
+
+
+@pytest.mark.parametrize(("reader", "redone"), [(FromOneFile, 5), (WithContent, 1)])
+def test_labels_of_one_file_are_told_apart(
+    root: Path, folder: Path, decoded: list[str], reader: type[FromOneFile], redone: int
+) -> None:
+    file = root / "labels.json"
+    seen: list[tuple[int, int]] = []
+
+    def again(**levels: int) -> list[str]:
+        file.write_text(
+            json.dumps(dict.fromkeys("01234", 0) | {k[1]: n for k, n in levels.items()})
+        )
+        pairs = [Pair(f"{n}", root / "train" / f"{n}.png", file) for n in range(5)]
+        palette = ((0, 0, 0), (9, 9, 9))
+        source = ImagePairs("own", ("a", "b"), palette, pairs, reader(file))
+        part = Subset(source, [4, 3, 1, 0], "own/part")
+        decoded.clear()
+        seen.clear()
+        made = [cached(one, folder, 0, lambda *at: seen.append(at)) for one in (part, source)]
+        ids = list(decoded)
+        for one, theirs in zip(made, (part, source), strict=True):
+            assert_same(one, theirs)
+        return ids
+
+    assert sorted(again()) == list("01234")
+    assert again() == []
+    assert seen == ([(1, 1)] * 2 if reader is FromOneFile else [])
+    changed = again(_3=1)
+    assert "3" in changed
+    assert len(changed) == redone
+    assert len(again(_3=1, _2=1)) == redone
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_two_files_of_labels_are_two_caches(root: Path, folder: Path, decoded: list[str]) -> None:
+    sources = []
+    for name in ("one", "two"):
+        file = root / f"{name}.json"
+        file.write_text(json.dumps(dict.fromkeys("01234", len(sources))))
+        pairs = [Pair(f"{n}", root / "train" / f"{n}.png", file) for n in range(5)]
+        palette = ((0, 0, 0), (9, 9, 9))
+        sources.append(ImagePairs("own", ("a", "b"), palette, pairs, WithContent(file)))
+    for _ in range(2):
+        for source in sources:
+            decoded.clear()
+            cached(source, folder)
+    assert decoded == []
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_ids_that_are_not_unique_are_refused(root: Path, folder: Path) -> None:
+    source = OwnFormat(root)
+    source.id = lambda index: "same"  # type: ignore[method-assign]
+    for one in (source, Subset(source, [1], "own/part")):
+        with pytest.raises(DataError, match=r"own: 5 samples have the id 'same', .*--cache"):
+            cached(one, folder)
+    assert not folder.exists()
+    twice = Subset(OwnFormat(root), [2, 1, 2], "own/part")
+    assert_same(cached(twice, folder), twice)
 
 
 def test_generated_samples_have_nothing_to_decode(folder: Path) -> None:
@@ -445,6 +751,10 @@ def test_bytes_of_the_file_are_read_in_place(root: Path, folder: Path) -> None:
     pack = Pack(only(folder))
     entry = pack.entries["3"]
     image, label = pack.image(entry), pack.label(entry)
-    place = pack.bytes_of(entry).ctypes.data
-    assert image.ctypes.data == place
-    assert label.ctypes.data == place + image.size
+    assert label.ctypes.data == image.ctypes.data + image.size
+    assert pack.read(entry) == image.tobytes() + label.tobytes()
+    with pytest.raises(BufferError):
+        pack.close()
+    del image, label
+    pack.close()
+    assert not pack.open()

@@ -1,5 +1,6 @@
 """Folders of images, one a class."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -71,3 +72,53 @@ def test_damaged_images_are_named(root: Path) -> None:
     (root / "train/ant/x.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"ant/x\.png: the file is empty"):
         ClassFolders(root, "train")[0]
+
+
+def ids_of(source: ClassFolders) -> list[tuple[str, int]]:
+    return [(source.id(i), source.class_id(i)) for i in range(len(source))]
+
+
+def test_links_to_folders_are_followed_once(root: Path) -> None:
+    plain = ids_of(ClassFolders(root, "train"))
+    pool = root / "train/.pool/more"
+    pool.mkdir(parents=True)
+    for number in range(5):
+        Image.new("RGB", (4, 4)).save(pool / f"{number}.png")
+    (root / "train/cat/more").symlink_to("../.pool/more")
+    (root / "train/cat/zz_again").symlink_to("../.pool/more")
+    (pool / "loop").symlink_to("../../cat")
+    (root / "train/cat/self").symlink_to(".")
+    linked = [(f"cat/more/{number}.png", 1) for number in range(5)]
+    assert sorted(ids_of(ClassFolders(root, "train"))) == sorted(plain + linked)
+
+
+def test_links_to_folders_of_other_classes_and_outside(root: Path) -> None:
+    (root / "train/cat/friend").symlink_to("../dog")
+    (root / "outside").mkdir()
+    (root / "train/ant/away").symlink_to(root / "outside")
+    with pytest.raises(DataError) as caught:
+        ClassFolders(root, "train")
+    message = str(caught.value)
+    assert f"{root}/train/dog: is read for class cat too, by a link; remove the link" in message
+    assert f"{root}/train/ant/away: leads out of the data root" in message
+    (root / "train/cat/friend").unlink()
+    (root / "train/ant/away").unlink()
+    (root / "train/cat/up").symlink_to("..")
+    with pytest.raises(DataError, match=r"cat/up/ant: is read for class ant too, by a link"):
+        ClassFolders(root, "train")
+
+
+def test_folders_that_cannot_be_read_are_errors(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permissions do not stop an administrator, who may run this.
+    scan = os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(DataError, match=r"cat/deep: cannot be read \(Permission denied\)"):
+        ClassFolders(root, "train")

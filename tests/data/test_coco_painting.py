@@ -104,7 +104,41 @@ def test_masks_of_the_brush_of_cvat_are_objects(tmp_path: Path) -> None:
     rle = {"size": [20, 30], "counts": [0, 300, 300]}
     brush = annotation(1, 7, 3, rle, iscrowd=1, attributes={"occluded": False})
     file, images = small(tmp_path, [brush])
-    np.testing.assert_array_equal(coco(file, images).label(0)[:, :15], 2)
+    source = coco(file, images)
+    np.testing.assert_array_equal(source.label(0)[:, :15], 2)
+    (note,) = source.notes
+    assert note.startswith("the 1 mask with attributes is marked as crowds (iscrowd), as CVAT ")
+
+
+LEFT = {"size": [20, 30], "counts": [0, 300, 300]}
+RIGHT = {"size": [20, 30], "counts": [300, 300]}
+
+
+@pytest.mark.parametrize("attributes", [{"is_crowd": True}, {"is_crowd": "true", "occluded": 1}])
+def test_a_mask_whose_attributes_call_it_a_crowd_is_one(tmp_path: Path, attributes: dict) -> None:
+    crowd = annotation(1, 7, 3, LEFT, iscrowd=1, attributes=attributes)
+    file, images = small(tmp_path, [crowd])
+    source = coco(file, images)
+    np.testing.assert_array_equal(source.label(0)[:, :15], 255)
+    assert source.notes == ()
+    brush = annotation(2, 7, 1, RIGHT, iscrowd=1, attributes={"is_crowd": False})
+    source = coco(*small(tmp_path, [crowd, brush]))
+    np.testing.assert_array_equal(source.label(0)[0], [255] * 15 + [1] * 15)
+    assert len(source.notes) == 1
+
+
+def test_crowds_with_attributes_stay_void_in_a_file_that_has_other_masks(tmp_path: Path) -> None:
+    crowd = annotation(1, 7, 3, LEFT, iscrowd=1, attributes={"occluded": False})
+    plain = annotation(2, 7, 1, RIGHT, attributes={"occluded": False})
+    outline = annotation(3, 7, 17, [SQUARE], iscrowd=1, attributes={"occluded": False})
+    source = coco(*small(tmp_path, [crowd, plain]))
+    np.testing.assert_array_equal(source.label(0)[0], [255] * 15 + [1] * 15)
+    assert source.notes == ()
+    # Without it the file is as CVAT writes it; a crowd that is no mask is none of its brush.
+    source = coco(*small(tmp_path, [crowd, outline]))
+    np.testing.assert_array_equal(source.label(0)[5, [0, 5, 29]], [2, 2, 0])
+    source = coco(*small(tmp_path, [crowd | {"segmentation": RIGHT}, outline]))
+    np.testing.assert_array_equal(source.label(0)[5, [0, 5, 29]], [0, 255, 2])
 
 
 def test_small_lies_over_large_and_later_over_earlier(tmp_path: Path) -> None:

@@ -21,8 +21,10 @@ from coco_samples import (
 )
 from PIL import Image
 
+from fcnseg.data.cache import cached
 from fcnseg.data.coco import VOC_NAMES, coco, coco_split
-from fcnseg.data.sample import Source
+from fcnseg.data.pairs import ImagePairs
+from fcnseg.data.sample import Sample, Source
 from fcnseg.data.subset import split
 from fcnseg.data.voc import CLASSES as VOC_CLASSES
 from fcnseg.errors import DataError, UsageError
@@ -210,8 +212,25 @@ def test_two_files_of_one_stem_keep_different_ids(tmp_path: Path) -> None:
 def test_a_size_that_is_not_the_images_is_found_when_it_is_read(tmp_path: Path) -> None:
     file, images = small(tmp_path, [annotation(1, 7, 1, [SQUARE])], height=30, width=20)
     source = coco(file, images)
-    with pytest.raises(DataError, match=r"30x20 .*a\.png is 20x30; they must be equal \(an EXIF"):
+    message = (
+        rf"^{file}: image 7 is said to be 30x20 .*a\.png is 20x30; they must be equal \(an EXIF"
+    )
+    for same in (source, source.scaled(10), pickle.loads(pickle.dumps(source.scaled(10)))):
+        with pytest.raises(DataError, match=message):
+            same[0]
+    assert source.misfit(0, (30, 20)) == ""
+    assert source.scaled(10).files(0) == source.files(0)
+
+
+def test_an_image_that_cannot_be_read_is_its_own_fault(tmp_path: Path) -> None:
+    file, images = small(tmp_path, [annotation(1, 7, 1, [SQUARE])], height=30, width=20)
+    source = coco(file, images)
+    (images / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a\.png: the file is empty"):
         source[0]
+    photograph(images / "a.png", 30, 20)
+    assert source[0].label.shape == (30, 20)
+    assert source.scaled(10)[0].label.shape == (15, 10)
 
 
 def test_an_object_of_no_size_paints_nothing(tmp_path: Path) -> None:
@@ -279,3 +298,35 @@ def test_a_split_that_is_not_there_or_no_name(root: Path) -> None:
         coco_split(root, "test")
     with pytest.raises(UsageError, match="expected a plain name"):
         coco_split(root, "../train")
+
+
+def test_one_edited_annotation_decodes_one_sample_of_a_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+    usual = ImagePairs.__getitem__
+
+    def counted(self: ImagePairs, index: int) -> Sample:
+        decoded.append(self.id(index))
+        return usual(self, index)
+
+    monkeypatch.setattr(ImagePairs, "__getitem__", counted)
+    (tmp_path / "i").mkdir()
+    images, annotations = [], []
+    for number in range(3):
+        Image.new("RGB", (20, 10), (number, 0, 0)).save(tmp_path / f"i/{number}.png")
+        images.append({"id": number, "file_name": f"{number}.png", "height": 10, "width": 20})
+        square = {"segmentation": [[2, 2, 8, 2, 8, 8, 2, 8]], "category_id": 1, "iscrowd": 0}
+        annotations.append({"id": number, "image_id": number, "area": 36, **square})
+    text = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}
+    for expected in (["0", "1", "2"], [], ["1"]):
+        if expected == ["1"]:
+            annotations[1]["segmentation"] = [[2, 2, 12, 2, 12, 8, 2, 8]]
+        (tmp_path / "own.json").write_text(json.dumps(text))
+        source = coco(tmp_path / "own.json", tmp_path / "i")
+        decoded.clear()
+        kept = cached(source, tmp_path / "cache")
+        assert decoded == expected
+        for index in range(3):
+            assert np.array_equal(kept.label(index), source.label(index))
+    assert len(list((tmp_path / "cache").iterdir())) == 1

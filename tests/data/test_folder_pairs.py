@@ -1,7 +1,12 @@
 """Folders of images and masks, paired by name."""
 
+import os
 import pickle
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from PIL import Image
 
 from fcnseg.data.faults import DataFaults
 from fcnseg.data.folder import folder
+from fcnseg.data.names import Listing, pair_by_name
 from fcnseg.data.sample import Source
 from fcnseg.errors import DataError, UsageError
 
@@ -87,6 +93,51 @@ def test_masks_with_an_addition_to_the_name_are_paired_and_that_is_said(tmp_path
     assert source.notes == ("masks are paired with images by names that end in '_mask'",)
 
 
+@pytest.mark.parametrize("ending", [".HEIC", ".dng", ".psd"])
+def test_a_partner_with_an_ending_that_is_not_read_is_named(tmp_path: Path, ending: str) -> None:
+    """Of a photograph, and of a mask with and without an addition to its name."""
+    for addition in ("", "_mask"):
+        root = tmp_path / f"data{addition}"
+        names = [f"deep/s{i}{addition}" for i in (1, 2)]
+        listing = listed(
+            root,
+            ["deep/s1.jpg", "deep/s2.jpg", f"deep/s5{ending}"],
+            [*(f"{name}.png" for name in names), f"deep/s5{addition}.png"],
+        )
+        said = f"s5{ending} is there but cannot be read; save it as JPEG or PNG"
+        for fault in (*listing.faults, *listing.each):
+            assert fault.endswith(said), fault
+        (root / f"i/deep/s5{ending}").rename(root / "i/deep/s5.jpg")
+        (root / f"m/deep/s5{addition}.png").rename(root / f"m/deep/s5{addition}{ending}")
+        suffix = addition or None
+        listing = pair_by_name(root / "i", root / "m", suffix)
+        said = f"s5{addition}{ending} is there but cannot be read; save it as PNG"
+        for (fault,) in (listing.faults, listing.each):
+            assert fault.endswith(said), fault
+
+
+def test_notes_beside_an_image_are_no_mask_and_named(tmp_path: Path) -> None:
+    listing = listed(tmp_path, ["a.jpg", "b.jpg", "c.json"], ["a.png", "b.json", "c.png"])
+    said = [fault.partition("; ")[2] for fault in listing.each]
+    assert said == [
+        f"{tmp_path}/m/b.json is there but cannot be read; export masks from it as PNG",
+        "add the image or remove the mask",
+    ]
+
+
+def test_names_that_differ_in_case_only_are_told(tmp_path: Path) -> None:
+    listing = listed(tmp_path, ["a.JPG", "IMG_0.JPG", "b.jpg"], ["a.png", "img_0.png", "b.png"])
+    assert paired(listing) == [("a.JPG", "a.png"), ("b.jpg", "b.png")]
+    told = ["img_0.png differs in upper and lower case only", "IMG_0.JPG differs in upper and"]
+    for faults in (listing.faults, listing.each):
+        for fault, said in zip(faults, told, strict=True):
+            assert said in fault
+    names = ["A", "B"]
+    listing = listed(tmp_path / "two", [f"{n}.jpg" for n in names], ["a.png", "b.png"])
+    assert "a.png differs" in listing.faults[0]
+    assert listing.faults[0].endswith("(and 1 more such)")
+
+
 def test_an_addition_that_some_masks_lack_is_not_guessed(tmp_path: Path) -> None:
     for name in "ab":
         write(tmp_path / f"i/{name}.jpg", mode="RGB")
@@ -96,6 +147,143 @@ def test_an_addition_that_some_masks_lack_is_not_guessed(tmp_path: Path) -> None
     write(tmp_path / "m/b.png")
     source = folder(tmp_path / "i", tmp_path / "m", CLASSES, suffix="_mask")
     assert [source.files(i)[1].name for i in range(2)] == ["a_mask.png", "b.png"]
+
+
+def listed(root: Path, images: list[str], masks: list[str]) -> Listing:
+    """The listing of empty files, which are paired by their names alone."""
+    for part, names in (("i", images), ("m", masks)):
+        for name in names:
+            (root / part / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / part / name).touch()
+    return pair_by_name(root / "i", root / "m")
+
+
+def paired(listing: Listing) -> list[tuple[str, str]]:
+    return [(pair.image.name, pair.mask.name) for pair in listing.pairs]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "of_images", "of_masks"),
+    [
+        ("img_{}.jpg", "mask_{}.png", "img", "mask"),
+        ("{}.jpg", "mask_{}.png", "", "mask_"),
+        ("img_{}.jpg", "{}.png", "img_", ""),
+        ("img_0{}.jpg", "gt_0{}.png", "img", "gt"),
+        ("town/img_{}.jpg", "town/mask_{}.png", "img", "mask"),
+    ],
+)
+def test_names_that_start_otherwise_are_paired_and_that_is_said(
+    tmp_path: Path, image: str, mask: str, of_images: str, of_masks: str
+) -> None:
+    numbers = [1, 2, 10, 21]
+    images = [image.format(n) for n in numbers]
+    masks = [mask.format(n) for n in [*numbers, 99]]
+    listing = listed(tmp_path, images, masks)
+    expected = sorted(zip(images, masks, strict=False))
+    assert paired(listing) == [(Path(i).name, Path(m).name) for i, m in expected]
+    assert listing.notes == (
+        f"masks are paired with images by names with {of_masks!r} at the start in place of "
+        f"{of_images!r}",
+    )
+    (fault,) = listing.faults  # the mask that is left over
+    assert f"1 of 5 masks in {tmp_path}/m have no image of the same name: " in fault
+    assert mask.format(99) in fault
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "hint"),
+    [
+        # Two exchanges fit.
+        (
+            ["img_1", "img_2"],
+            ["mask_1", "mask_2", "edge_1", "edge_2"],
+            "'img' at the start in place of ",
+        ),
+        # One image is without a mask.
+        (
+            ["img_1", "img_2", "img_3"],
+            ["mask_1", "mask_2"],
+            "with 'img' at the start in place of 'mask', 2 of 3 images would have one",
+        ),
+        (["img_1"], ["mask_1"], "'img' at the start in place of 'mask', 1 of 1"),
+        # What is equal is the end of a number.
+        (["img_10", "img_11"], ["img_20", "img_21"], ""),
+        (["a/img_1", "a/img_2"], ["b/mask_1", "b/mask_2"], ""),
+    ],
+)
+def test_prefixes_in_doubt_are_named_and_not_guessed(
+    tmp_path: Path, images: list[str], masks: list[str], hint: str
+) -> None:
+    listing = listed(tmp_path, [f"{i}.jpg" for i in images], [f"{m}.png" for m in masks])
+    assert (listing.pairs, listing.notes) == ([], ())
+    for said in (listing.faults[0], listing.each[0]):
+        assert hint in said
+        assert ("rename the masks" in said) == bool(hint)
+
+
+def lines_run(function: Callable[[], Any]) -> int:
+    """How many lines of the package a call goes through, each turn of a loop again."""
+    count = 0
+
+    def tracer(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        if "fcnseg" not in frame.f_code.co_filename:
+            return None
+        count += event == "line"
+        return tracer
+
+    usual = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        function()
+    finally:
+        sys.settrace(usual)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "wording"),
+    [
+        ("img_{}", "mask_{}", "faults"),
+        ("img_{}", "else_{}0", "faults"),
+        ("img_{}", "else_{}0", "each"),
+        ("{}", "{}_mask", "faults"),
+        ("{}", "{}_mask", "each"),
+    ],
+)
+def test_the_work_grows_with_the_number_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: str, mask: str, wording: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for part in "im":
+        Path(part).mkdir()
+
+    def work(count: int) -> int:
+        found = [
+            {name.format(i): [Path(part, f"{name.format(i)}.png")] for i in range(1, count)}
+            for part, name in (("i", image), ("m", mask))
+        ]
+        monkeypatch.setattr("fcnseg.data.names.files_by_name", lambda *_: found.pop(0))
+        return lines_run(lambda: getattr(pair_by_name(Path("i"), Path("m")), wording))
+
+    assert work(2000) < 6 * work(500)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = os.scandir
+    locked = str(folders[1] / "town")
+
+    def refusing(place: Any) -> Any:
+        if os.fspath(place) == locked:
+            raise PermissionError(13, "Permission denied", locked)
+        return scan(place)
+
+    monkeypatch.setattr("os.scandir", refusing)
+    for strict in (True, False):
+        with pytest.raises(DataError, match=r"masks/town: .* cannot be listed \(Permission denied"):
+            folder(*folders, CLASSES, strict=strict)
 
 
 def test_a_mask_with_and_one_without_the_addition_are_two_of_one_name(tmp_path: Path) -> None:
@@ -209,3 +397,12 @@ def test_an_exif_rotated_photo_fits_its_upright_mask(tmp_path: Path) -> None:
     Image.new("RGB", (8, 4)).save(tmp_path / "i/a.jpg", exif=exif)
     write(tmp_path / "m/a.png", 8, 4)
     assert folder(tmp_path / "i", tmp_path / "m", CLASSES)[0].image.shape == (8, 4, 3)
+
+
+def test_void_that_is_a_class_is_refused(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="--mask-void 2: is the id of a class; the ids are 0 to 2"):
+        folder(*folders, CLASSES, void=2)
+    colours = [(0, 0, 0), (1, 0, 0), (2, 0, 0)]
+    with pytest.raises(UsageError, match="--mask-void: a class has this colour"):
+        folder(*folders, CLASSES, palette=colours, void=(1, 0, 0))
+    assert (folder(*folders, CLASSES[:2], void=2)[3].label != 2).all()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnseg.data.images import read_image, read_mask_pixels
+from fcnseg.data.images import read_image, read_mask_kind, read_mask_pixels
 from fcnseg.errors import DataError
 
 ORIENTATION = 0x0112
@@ -253,3 +253,103 @@ def test_16_bit_grey_with_alpha_would_lose_a_byte(tmp_path: Path) -> None:
     path = png(tmp_path / "m.png", 1, 1, 16, 4, b"\x01\x2c\xff\xff")
     with pytest.raises(DataError, match="16-bit grey with alpha is refused"):
         read_mask_pixels(path)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_16_bit_colour_in_png_would_lose_a_byte(tmp_path: Path, alpha: bool) -> None:
+    values = np.repeat(np.array([[[0], [1], [5]]], ">u2"), 3 + alpha, axis=2)
+    path = png(tmp_path / "m.png", 3, 1, 16, 6 if alpha else 2, values.tobytes())
+    for read in (read_mask_pixels, read_mask_kind):
+        with pytest.raises(DataError, match=rf"^{path}: a mask of 16-bit RGB is refused; save it"):
+            read(path)
+
+
+def tiff(path: Path, height: int, width: int, tags: dict[int, list[int]], pixels: bytes) -> Path:
+    """Write an uncompressed little-endian TIFF by hand."""
+    tags = {256: [width], 257: [height], 259: [1], 278: [height], **tags}
+    lists, entries = b"", b""
+    start = 8 + len(pixels)
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > 4:
+            field = struct.pack("<I", start + len(lists))
+            lists += packed
+        else:
+            field = packed.ljust(4, b"\0")
+        entries += struct.pack("<HHI", tag, 3, len(values)) + field
+    directory = struct.pack("<H", len(tags)) + entries + b"\0" * 4
+    head = b"II*\0" + struct.pack("<I", start + len(lists))
+    path.write_bytes(head + pixels + lists + directory)
+    return path
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_16_bit_colour_in_tiff_would_lose_a_byte(tmp_path: Path, apart: bool) -> None:
+    values = np.repeat(np.array([[[0], [1], [5]]], "<u2"), 3, axis=2)
+    if apart:  # each colour in a plane of its own
+        values = np.moveaxis(values, 2, 0)
+    starts, counts = ([8, 14, 20], [6, 6, 6]) if apart else ([8], [18])
+    tags = {258: [16] * 3, 262: [2], 273: starts, 277: [3], 279: counts, 284: [1 + apart]}
+    path = tiff(tmp_path / "m.tif", 1, 3, tags, np.ascontiguousarray(values).tobytes())
+    with pytest.raises(DataError, match=r"m\.tif: a mask of 16-bit RGB is refused"):
+        read_mask_pixels(path)
+
+
+def grey_tiff(path: Path, values: np.ndarray, photometric: int) -> Path:
+    bits, size = values.dtype.itemsize * 8, values.nbytes
+    tags = {258: [bits], 262: [photometric], 273: [8], 277: [1], 279: [size]}
+    return tiff(path, *values.shape, tags, values.tobytes())
+
+
+def test_tiff_in_which_white_is_zero(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+    assert np.array_equal(read_mask_pixels(grey_tiff(tmp_path / "b.tif", ids, 1)).values, ids)
+    with pytest.raises(DataError, match=r"w\.tif: a mask in a WhiteIsZero TIFF .* save it as PNG"):
+        read_mask_pixels(grey_tiff(tmp_path / "w.tif", ids, 0))
+    for photometric in (0, 1):  # Pillow inverts none of 16 bits
+        wide = grey_tiff(tmp_path / "wide.tif", ids.astype("<u2"), photometric)
+        assert np.array_equal(read_mask_pixels(wide).values, ids)
+    shown = noise((5, 8), 2).astype(bool)
+    Image.fromarray(shown).save(tmp_path / "fax.tif", compression="group4")
+    assert np.array_equal(read_mask_pixels(tmp_path / "fax.tif").values, shown)
+
+
+def pgm(path: Path, values: np.ndarray, most: int, ascii: bool) -> Path:
+    """Write a PGM, or a PPM of (H, W, 3), that says that its largest value is ``most``."""
+    height, width = values.shape[:2]
+    kind = 5 + (values.ndim == 3) - 3 * ascii
+    if ascii:
+        body = " ".join(map(str, values.ravel())).encode()
+    else:
+        body = values.astype(">u2" if most > 255 else np.uint8).tobytes()
+    path.write_bytes(f"P{kind}\n{width} {height}\n{most}\n".encode() + body)
+    return path
+
+
+@pytest.mark.parametrize("ascii", [False, True])
+def test_pgm_masks_give_stored_values_or_stop(tmp_path: Path, ascii: bool) -> None:
+    ids = np.array([[0, 1, 5], [5, 19, 20]])
+    for most in (255, 65535):
+        path = pgm(tmp_path / "m.pgm", ids, most, ascii)
+        assert np.array_equal(read_mask_pixels(path).values, ids)
+        assert read_mask_kind(path) == ("grey" if most == 255 else "grey16")
+    for most in (127, 20, 254, 300, 65534):
+        path = pgm(tmp_path / "m.pgm", ids, most, ascii)
+        words = rf"^{path}: a mask with values of 0 to {most} \(maxval; expected 255, or 65535 for"
+        with pytest.raises(DataError, match=words):
+            read_mask_pixels(path)
+    colours = noise((2, 3, 3))
+    path = pgm(tmp_path / "m.ppm", colours, 255, ascii)
+    assert np.array_equal(read_mask_pixels(path).values, colours)
+    with pytest.raises(DataError, match=r"m\.ppm: a mask with values of 0 to 65535"):
+        read_mask_pixels(pgm(path, colours, 65535, ascii))
+
+
+@pytest.mark.parametrize("ascii", [False, True])
+def test_16_bit_pgm_photographs_keep_the_high_byte(tmp_path: Path, ascii: bool) -> None:
+    grey = np.array([[0, 255, 256, 40000, 65535]])
+    image = read_image(pgm(tmp_path / "g.pgm", grey, 65535, ascii))
+    assert np.array_equal(image, np.repeat(grey[..., None] // 256, 3, axis=2))
+    twelve = np.array([[0, 2048, 4095]])
+    image = read_image(pgm(tmp_path / "t.pgm", twelve, 4095, ascii))
+    assert np.array_equal(image[..., 0], np.rint(twelve / 4095 * 65535).astype(int) // 256)

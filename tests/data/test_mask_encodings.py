@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fcnseg.data.encodings import checked_ids, class_ids
-from fcnseg.data.images import read_mask_pixels
+from fcnseg.data.images import MaskPixels, read_mask_pixels
 from fcnseg.data.sample import VOID, Colour, check_classes
 from fcnseg.errors import DataError, UsageError
 from fcnseg.palette import voc_palette
@@ -133,6 +133,18 @@ def test_a_table_with_some_of_the_colours_is_refused(tmp_path: Path) -> None:
     assert read(tmp_path / "m.png", image, "palette").tolist() == [[0, 0], [0, 1]]
 
 
+def test_an_index_beyond_the_colour_table_has_no_colour() -> None:
+    values = np.array([[0, 1, 0], [1, 3, 3]], np.uint8)
+    pixels = MaskPixels(values, "palette", np.array(COLOURS[:2], np.uint8))
+    with pytest.raises(
+        DataError,
+        match=r"m\.png: index 3, first at x=1, y=1, has no colour in the file's table of 2 "
+        r"colours \(2 such pixels\).*--mask-encoding palette",
+    ):
+        class_ids("m.png", pixels, 4, "rgb", COLOURS)
+    assert np.array_equal(class_ids("m.png", pixels, 4, "palette", COLOURS), values)
+
+
 def test_unknown_colour_has_its_place(tmp_path: Path) -> None:
     rgb = painted(labels())
     rgb[3, 5] = rgb[4, 1] = (1, 2, 3)
@@ -223,3 +235,44 @@ def test_voc_colours_are_the_published_ones() -> None:
 def test_classes_that_make_no_sense(classes: tuple, palette: tuple | None, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         check_classes(classes, palette)
+
+
+WHITE = (255, 255, 255)
+
+
+@pytest.mark.parametrize("kind", ["index", "palette", "rgb", "grey rgb"])
+def test_what_means_void_can_be_said(tmp_path: Path, kind: str) -> None:
+    """One mask with an unlabelled border, stored in four ways, and void named for each."""
+    ids = np.array([[0, 1, 2, 1], [7, 7, 0, 7]], np.uint8)
+    expected = np.where(ids == 7, 255, ids)
+    colours = ((0, 0, 0), (200, 0, 0), (0, 200, 0))
+    table = np.full((8, 3), 255, np.uint8)
+    table[:3] = colours
+    void, palette = 7, None
+    image = Image.fromarray(ids)
+    if kind == "palette":
+        image = Image.fromarray(ids, "P")
+        image.putpalette(table.tobytes())
+    elif kind == "rgb":
+        image, void, palette = Image.fromarray(table[ids]), WHITE, colours
+    elif kind == "grey rgb":
+        image = Image.fromarray(np.repeat(ids[..., None], 3, axis=2))
+    image.save(tmp_path / "m.png")
+    pixels = read_mask_pixels(tmp_path / "m.png")
+    found = class_ids("m.png", pixels, 3, palette=palette, void=void)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, expected)
+    with pytest.raises(DataError):
+        class_ids("m.png", pixels, 3, palette=palette)
+    if kind == "palette":
+        assert np.array_equal(class_ids("m.png", pixels, 3, "rgb", colours, WHITE), expected)
+
+
+def test_a_mask_that_is_void_everywhere_and_one_that_is_not(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2), WHITE).save(tmp_path / "m.png")
+    pixels = read_mask_pixels(tmp_path / "m.png")
+    colours = ((0, 0, 0), (200, 0, 0))
+    assert (class_ids("m.png", pixels, 2, "rgb", colours, WHITE) == 255).all()
+    Image.fromarray(np.array([[0, 128, 255]], np.uint8)).save(tmp_path / "b.png")
+    pixels = read_mask_pixels(tmp_path / "b.png")
+    assert class_ids("b.png", pixels, 2, "binary255", void=128).tolist() == [[0, 255, 1]]

@@ -84,6 +84,28 @@ def test_files_that_do_not_serve(tmp_path: Path, text: str, expected: str) -> No
         open_own_format(tmp_path / "formatted.py", tmp_path, "train")
 
 
+def test_errors_of_the_reader_name_the_file_and_the_line(root: Path) -> None:
+    source = open_own_format(root / "tenfold_masks.py", root, "train")
+    (root / "train/2.gt.png").unlink()
+    with pytest.raises(DataError, match=r"2\.gt\.png: there is no such file"):
+        source[2]
+    text = FORMAT.replace("return read_mask_pixels(", "return read_mask_pixls(")
+    (root / "misspelt_masks.py").write_text(text)
+    misspelt = open_own_format(root / "misspelt_masks.py", root, "train")
+    words = r"1\.gt\.png: its reader in misspelt_masks\.py, line 10, raises NameError: name 'read_m"
+    with pytest.raises(DataError, match=words) as caught:
+        misspelt[1]
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_of_the_function_name_the_line(root: Path) -> None:
+    (root / "adding_paths.py").write_text(FORMAT.replace("root / split", 'root + "/" + split'))
+    with pytest.raises(UsageError, match=r"source\(\), line 13, raises TypeError: unsupported"):
+        open_own_format(root / "adding_paths.py", root, "train")
+    with pytest.raises(DataError, match=r"--data-root: .* is given the folder of the data"):
+        open_own_format(root / "adding_paths.py", None, "train")
+
+
 def test_names_and_empty_splits(root: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.py: there is no such file"):
         open_own_format(root / "none.py", root, "train")

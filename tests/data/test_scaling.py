@@ -79,6 +79,26 @@ def test_samples_keep_image_and_labels_together(tmp_path: Path) -> None:
     assert source.fingerprint() != scaled.fingerprint() != source.scaled(60).fingerprint()
 
 
+@pytest.mark.parametrize(
+    ("size", "short_side"), [((401, 643), 50), ((97, 151), 40), ((61, 50), 77)]
+)
+def test_each_label_is_that_under_the_centre_of_its_pixel(
+    tmp_path: Path, size: tuple[int, int], short_side: int
+) -> None:
+    for part in ("i", "m"):
+        (tmp_path / part).mkdir()
+    label = np.random.default_rng(0).integers(0, 2, size).astype(np.uint8)
+    Image.new("RGB", size[::-1]).save(tmp_path / "i/a.png")
+    Image.fromarray(label).save(tmp_path / "m/a.png")
+    found = folder(tmp_path / "i", tmp_path / "m", ("a", "b")).scaled(short_side)[0].label
+    rows, columns = (
+        np.array([int((i + 0.5) * old / new) for i in range(new)])
+        for old, new in zip(size, found.shape, strict=True)
+    )
+    # Where a centre falls on the edge between two pixels, either is right.
+    assert (found == label[np.ix_(rows, columns)]).mean() > 0.97
+
+
 def test_sizes_are_compared_before_scaling(tmp_path: Path) -> None:
     for part in ("i", "m"):
         (tmp_path / part).mkdir()

@@ -33,5 +33,5 @@ def test_neither_part_is_empty(fraction: float) -> None:
 
 
 def test_one_sample_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="has 1 samples, too few"):
+    with pytest.raises(DataError, match="has 1 pair, too few"):
         split(Shapes("train", 1, size=(48, 48)), 0.5, 0)

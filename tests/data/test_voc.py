@@ -1,6 +1,8 @@
 """The VOC layout: the genuine sample and made folders."""
 
 import pickle
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +119,42 @@ def test_a_colour_table_that_is_not_of_voc_says_nothing(tmp_path: Path) -> None:
     assert np.array_equal(voc(tmp_path, "train").label(0), labels_of("a"))
 
 
+def write_table(root: Path, values: list[list[int]], table: list[tuple[int, int, int]]) -> None:
+    """Write a mask of 8-bit indices with a colour table of any length, which Pillow would pad."""
+    file = root / "SegmentationClass/a.png"
+    write_voc_mask(file, np.array(values, np.uint8))
+    data = file.read_bytes()
+    start = data.index(b"PLTE")
+    kind_and_body = b"PLTE" + np.array(table, np.uint8).tobytes()
+    length = struct.pack(">I", len(kind_and_body) - 4)
+    check = struct.pack(">I", zlib.crc32(kind_and_body))
+    file.write_bytes(data[: start - 4] + length + kind_and_body + check + data[start + 776 :])
+
+
+def test_vocs_colours_in_another_order_beside_others(tmp_path: Path) -> None:
+    root = made(tmp_path)
+    person, foreign = tuple(voc_colours()[45:48]), (230, 230, 200)
+    values = [[0, 0, 0], [1, 0, 2]]
+    source = voc(root, "train")
+    write_table(root, values, [(0, 0, 0), person, foreign])
+    message = r"a\.png: index 2, first at x=2, y=1, has \(230, 230, 200\), the colour of no class"
+    with pytest.raises(DataError, match=message + ".*save the mask with VOC's colour table"):
+        source.label(0)
+    write_table(root, values, [(0, 0, 0), person])
+    with pytest.raises(DataError, match="index 2, first at x=2, y=1, has no colour"):
+        source.label(0)
+    write_table(root, [[0, 0, 0], [1, 0, 255]], [(0, 0, 0), person, *[(0, 0, 0)] * 254])
+    assert source.label(0).tolist() == [[0, 0, 0], [15, 0, 255]]
+
+
+def test_vocs_colours_in_their_order_beside_others(tmp_path: Path) -> None:
+    root = made(tmp_path)
+    values = [[0, 0, 0], [1, 255, 2]]
+    # The colour that is not in use is another class's.
+    write_table(root, values, [(0, 0, 0), (128, 0, 0), (230, 230, 200), (192, 128, 128)])
+    assert voc(root, "train").label(0).tolist() == values
+
+
 @pytest.mark.parametrize("entry", ["../../x", "/etc/x", "a/../b", "..", "a\\b"])
 def test_entries_that_are_paths_are_refused(tmp_path: Path, entry: str) -> None:
     root = made(tmp_path, f"a\n\n{entry}\n")
@@ -223,3 +261,9 @@ def test_a_check_names_every_missing_file(tmp_path: Path) -> None:
     assert found == [str(root / f"JPEGImages/{name}.jpg") for name in names[:4]]
     with pytest.raises(DataError, match=r"4 of 6 files listed in train\.txt are missing: 2007_0"):
         voc(root, "train")
+
+
+def test_the_ways_out_begin_with_pairs_of_ones_own(tmp_path: Path) -> None:
+    for root in (None, tmp_path / "none", tmp_path):
+        with pytest.raises(DataError, match="; give --images DIR --masks DIR for pairs of"):
+            voc(root, "train")

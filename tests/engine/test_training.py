@@ -12,8 +12,10 @@ import torch
 
 from fcnseg.config import TrainConfig
 from fcnseg.data.loading import Batch
+from fcnseg.data.pairs import ImagePairs, Pair
 from fcnseg.data.sample import Sample
 from fcnseg.engine.checkpoint import read_model
+from fcnseg.engine.continuity import data_changes, describe_data
 from fcnseg.engine.events import Evaluated, Evaluating, Event, Notice, Started, Stepped
 from fcnseg.engine.tensors import read_tensors
 from fcnseg.engine.train import check_loss, steps_in_epoch
@@ -226,6 +228,48 @@ def test_a_resumed_run_with_other_settings_is_refused(
     run_training(config)
     with pytest.raises(UsageError, match=r"other settings \(epochs: 2 -> 3, lr: 0.01 -> 0.1\)"):
         run_training(replace(config, resume=True, epochs=3, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"validation": 5}, "validation images: 4 -> 5"),
+        ({"class_weights": [1.0, 2.0, 3.0]}, "class weights: none -> 1,2,3"),
+    ],
+)
+def test_a_resumed_run_with_other_data_is_refused(
+    config: TrainConfig,
+    run_training: Run,
+    blocks: Callable[..., Any],
+    change: dict[str, Any],
+    expected: str,
+) -> None:
+    if "validation" in change:
+        change = {"validation": blocks(change["validation"], salt=1)}
+    with pytest.raises(Interrupted):
+        run_training(config, stop_after(1))
+    before = contents(Path(str(config.run)))
+    with pytest.raises(UsageError, match=rf"data have changed \({expected}\); restore them, or"):
+        run_training(replace(config, resume=True), **change)
+    assert contents(Path(str(config.run))) == before
+
+
+def test_changes_of_data_are_named() -> None:
+    def source(name: str, classes: str, ids: str) -> Any:
+        pairs = [Pair(i, Path(i), Path(i)) for i in ids]
+        colours = [(i, 0, 0) for i in range(len(classes))]
+        return ImagePairs(name, tuple(classes), colours, pairs, lambda pair, most: None)
+
+    then = describe_data((source("t", "ab", "123"), source("v", "ab", "45")), [0.5, 2.0])
+    assert data_changes(json.loads(json.dumps(then)), then) == []
+    assert data_changes({}, then) == []  # runs of before this was recorded
+    now = describe_data((source("t", "ba", "132"), source("v", "ba", "456")), None)
+    assert data_changes(then, now) == [
+        "classes: a,b -> b,a",
+        "class weights: 0.5,2 -> none",
+        "another list of training images",
+        "validation images: 2 -> 3",
+    ]
 
 
 def test_an_existing_run_is_untouched(

@@ -11,7 +11,7 @@ from fcnseg.data.camvid import camvid
 from fcnseg.data.sample import Sample
 from fcnseg.engine import upper_bound
 from fcnseg.engine.events import Evaluating, Event
-from fcnseg.engine.upper_bound import coarse_labels, upper_bounds
+from fcnseg.engine.upper_bound import coarse_counts, upper_bounds
 from fcnseg.errors import DataError, UsageError
 
 VOID = 255
@@ -57,32 +57,46 @@ def random_labels(count: int, classes: int, sizes: list[tuple[int, int]]) -> lis
     return labels
 
 
-@pytest.mark.parametrize("factor", [1, 2, 3, 4, 7, 8, 16, 100, 10**8])
+def slow_counts(label: np.ndarray, factor: int, classes: int) -> list[list[int]]:
+    """[truth][class of the cell], one pixel after the other."""
+    counts = [[0] * classes for _ in range(classes)]
+    for truth, guess in zip(label.ravel(), slow(label, factor).ravel(), strict=True):
+        if truth != VOID:
+            counts[truth][guess] += 1
+    return counts
+
+
+FACTORS = [1, 2, 3, 4, 7, 8, 16, 100, 10**8]
+
+
 @pytest.mark.parametrize("size", [(24, 32), (37, 29), (1, 50), (1, 1)])
-def test_coarse_labels_are_those_of_a_double_loop(factor: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("together", [True, False])
+def test_counts_are_those_of_a_double_loop(size: tuple[int, int], together: bool) -> None:
     (label,) = random_labels(1, 6, [size])
-    got = coarse_labels(label, factor, 6)
-    assert got.dtype == np.uint8
-    assert np.array_equal(got, slow(label, factor))
+    calls = [FACTORS] if together else [[factor] for factor in reversed(FACTORS)]
+    for factors in calls:
+        for factor, got in zip(factors, coarse_counts(label, factors, 6), strict=True):
+            assert got.tolist() == slow_counts(label, factor, 6)
 
 
 @pytest.mark.parametrize(("votes", "pixels"), [(1, 1), (40, 100), (200, 64), (10**6, 64)])
-@pytest.mark.parametrize("factor", [1, 2, 5, 8, 100])
+@pytest.mark.parametrize("factors", [[1], [5, 100], [32, 16, 8], [2, 3, 6, 12], [100, 1]])
 def test_strips_change_nothing(
-    monkeypatch: pytest.MonkeyPatch, factor: int, votes: int, pixels: int
+    monkeypatch: pytest.MonkeyPatch, factors: list[int], votes: int, pixels: int
 ) -> None:
     (label,) = random_labels(1, 6, [(37, 29)])
     monkeypatch.setattr(upper_bound, "_VOTES", votes)
     monkeypatch.setattr(upper_bound, "_PIXELS", pixels)
-    assert np.array_equal(coarse_labels(label, factor, 6), slow(label, factor))
+    for factor, got in zip(factors, coarse_counts(label, factors, 6), strict=True):
+        assert got.tolist() == slow_counts(label, factor, 6)
 
 
-@pytest.mark.parametrize("factor", [1, 16, 10**8])
-def test_memory_does_not_grow_with_the_classes_of_every_cell(factor: int) -> None:
+@pytest.mark.parametrize("factors", [[1], [16], [10**8], [1, 16, 10**8]])
+def test_memory_does_not_grow_with_the_classes_of_every_cell(factors: list[int]) -> None:
     label = np.random.default_rng(0).integers(0, 21, (1500, 2000), np.uint8)
     tracemalloc.start()
     try:
-        coarse_labels(label, factor, 21)
+        coarse_counts(label, factors, 21)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -96,14 +110,17 @@ def test_ties_void_and_incomplete_cells_by_hand() -> None:
         [1, 2, v, v, 4],
         [v, v, 3, 0, 0],
     ], np.uint8)  # fmt: skip
-    expected = [
-        [1, 1, v, v, 4],
-        [1, 1, v, v, 4],
-        [v, v, 0, 0, 0],
+    by_two, by_nine, by_one = coarse_counts(label.astype(np.int64), [2, 9, 1], 5)
+    assert by_two.tolist() == [
+        [2, 0, 0, 0, 0],
+        [0, 2, 0, 0, 0],
+        [0, 2, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 2],
     ]
-    assert coarse_labels(label, 2, 5).tolist() == expected
-    assert (coarse_labels(label, 9, 5) == 0).all()  # three pixels of 0, of 4 two
-    assert np.array_equal(coarse_labels(label.astype(np.int64), 1, 5), label)
+    # Two pixels of each of 0, 1, 2 and 4: the lowest id wins.
+    assert by_nine.tolist() == [[n, 0, 0, 0, 0] for n in (2, 2, 2, 1, 2)]
+    assert np.array_equal(by_one, np.diag([2, 2, 2, 1, 2]))
 
 
 class Labels:
@@ -121,6 +138,9 @@ class Labels:
     def __getitem__(self, index: int) -> Sample:
         label = self.labels[index]
         return Sample(np.zeros((*label.shape, 3), np.uint8), label, str(index))
+
+    def label(self, index: int) -> np.ndarray:
+        return self.labels[index]
 
     def id(self, index: int) -> str:
         return str(index)
@@ -147,7 +167,7 @@ def test_bounds_are_those_of_a_double_loop() -> None:
 
 def test_no_other_cells_get_more_pixels_right() -> None:
     (label,) = random_labels(1, 4, [(24, 24)])
-    best = (coarse_labels(label, 8, 4) == label)[label != VOID].sum()
+    best = coarse_counts(label, [8], 4)[0].trace()
     numbers = np.random.default_rng(0)
     for _ in range(50):
         other = np.kron(numbers.integers(0, 4, (3, 3)), np.ones((8, 8), int))
@@ -166,8 +186,8 @@ def test_bounds_of_camvid(shared_data: Path) -> None:
 def test_wrong_labels_and_factors_are_refused() -> None:
     label = np.array([[0, 1], [2, 255]], np.uint8)
     with pytest.raises(DataError, match="ids from 0 to 2, expected 0 to 1 or 255 for void"):
-        coarse_labels(label, 2, 2)
+        coarse_counts(label, [2], 2)
     with pytest.raises(UsageError, match="--factors: expected whole numbers from 1 up, got 0"):
-        coarse_labels(label, 0, 3)
+        coarse_counts(label, [2, 0], 3)
     with pytest.raises(UsageError, match=r"label: expected an \(H, W\) integer array"):
-        coarse_labels(label.astype(float), 2, 3)
+        coarse_counts(label.astype(float), [2], 3)

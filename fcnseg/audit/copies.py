@@ -1,0 +1,45 @@
+"""The same image file in training and validation, found without decoding anything."""
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from fcnseg.data.sample import Source
+
+_CHUNK = 1 << 20
+
+
+def copied_files(training: Source, validation: Source) -> list[tuple[Path, Path]]:
+    """Return (file of training, file of validation) of images that are equal byte for byte.
+
+    Only files that have a size in common with one of the other part are read. The same picture in
+    another encoding is not found here; ``fcnseg check`` compares the decoded pixels.
+    """
+    mine, theirs = _by_size(training), _by_size(validation)
+    found = []
+    for size in sorted(mine.keys() & theirs.keys()):
+        by_content = {_digest(path): path for path in reversed(mine[size])}
+        found += [
+            (by_content[digest], path)
+            for path in theirs[size]
+            if (digest := _digest(path)) in by_content
+        ]
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def _by_size(source: Source) -> dict[int, Sequence[Path]]:
+    sizes: dict[int, list[Path]] = {}
+    for index in range(len(source)):
+        for path in source.files(index)[:1]:
+            with contextlib.suppress(OSError):  # a missing file is a fault that others find
+                sizes.setdefault(path.stat().st_size, []).append(path)
+    return dict(sizes)
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()
