@@ -180,7 +180,7 @@ OF_FILES: list[tuple[str, Fault, str, str]] = [
         "11 JPEG mask",
         jpeg_mask,
         "masks/bad.jpg",
-        r"a JPEG mask is refused, because lossy compression changes class ids; save masks as PNG",
+        r"a JPEG mask is refused, because lossy compression changes class ids; save it as PNG",
     ),
     (
         "13 an image without a mask",
