@@ -10,7 +10,7 @@ from fcnseg.audit.first_look import first_look, read_class_weights
 from fcnseg.backbones import build_backbone
 from fcnseg.catalogue import describe
 from fcnseg.checks import check_choice
-from fcnseg.config import Size, TrainConfig, validate
+from fcnseg.config import TrainConfig, validate
 from fcnseg.data.loading import evaluation_loader, training_loader
 from fcnseg.data.sample import Source
 from fcnseg.devices import choose_device, choose_precision
@@ -27,8 +27,6 @@ from fcnseg.sources import build_sources, scaled
 
 if TYPE_CHECKING:
     from fcnseg.data.transforms import TrainingTransform
-
-_CROP = Size(480, 480)
 
 
 def build_fcn(
@@ -244,7 +242,7 @@ def training_transform(config: TrainConfig, fill: Colour) -> "TrainingTransform"
     from fcnseg.data.transforms import TrainingTransform
 
     return TrainingTransform(
-        config.crop_size or (config.image_size if config.data == "shapes" else _CROP),
+        config.crop,
         scale=(config.scale_min, config.scale_max),
         flip=config.flip,
         rotate=config.rotate,

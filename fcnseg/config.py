@@ -175,6 +175,11 @@ class TrainConfig(DataConfig):
     overwrite: bool = setting(False, "replace the run in the run folder")
 
     @property
+    def crop(self) -> Size:
+        """Size of the training crops, where none is given that of shapes or 480x480."""
+        return self.crop_size or (self.image_size if self.data == "shapes" else Size(480, 480))
+
+    @property
     def run_folder(self) -> Path:
         """The run folder, named after the data and the network where none is given."""
         data = Path(self.data).stem

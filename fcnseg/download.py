@@ -13,7 +13,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
 from fcnseg.errors import EnvironmentFault, FcnsegError, UsageError
-from fcnseg.files import replacing
+from fcnseg.files import replacing, sha256_of
 
 Progress = Callable[[int, int | None], None]
 
@@ -167,11 +167,8 @@ def _check_scheme(url: str) -> None:
 
 def _hash_of(path: Path) -> str | None:
     """The sha256 of the file in hex, ``None`` if there is none."""
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        return sha256_of(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -179,7 +176,6 @@ def _hash_of(path: Path) -> str | None:
             f"{path}: cannot be read ({error.strerror}); "
             "remove it or set FCNSEG_CACHE to another folder"
         ) from None
-    return digest.hexdigest()
 
 
 def _reason(error: Exception, timeout: float) -> str:

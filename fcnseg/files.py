@@ -1,6 +1,7 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what they hold as a hash."""
 
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from fcnseg.errors import EnvironmentFault
 
+_CHUNK = 1 << 20
 _REMEDY = "check that the folder exists, is writable and has room"
 
 
@@ -45,6 +47,15 @@ def write_atomically(path: Path, data: bytes) -> Path:
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file in hex; raises :class:`OSError` if it cannot be read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from fcnseg.class_list import is_file, read_classes, read_void
 from fcnseg.config import DataConfig, is_split_by_us, validate
 from fcnseg.data.faults import first_names
 from fcnseg.data.pairs import ImagePairs
-from fcnseg.data.sample import Source
+from fcnseg.data.sample import Source, classes_fault
 from fcnseg.data.subset import Subset, split
 from fcnseg.engine.events import Downloading, Notice, Observer, silent
 from fcnseg.errors import DataError, UsageError
@@ -200,13 +200,9 @@ def scaled(source: Source, short_side: int | None) -> Source:
 
 def _refuse_other_classes(training: Source, validation: Source) -> None:
     """Raise :class:`DataError` unless a class id means the same in both."""
-    mine, theirs = tuple(training.classes), tuple(validation.classes)
-    if mine != theirs:
-        raise DataError(
-            f"{validation.name}: its classes are {first_names(theirs, 8)}, those of "
-            f"{training.name} are {first_names(mine, 8)}; a class id must mean the same in both: "
-            "give --classes, or correct the reader"
-        )
+    fault = classes_fault(training, validation)
+    if fault:
+        raise DataError(f"{validation.name}: {fault}")
 
 
 def _refuse_overlap(config: DataConfig, training: Source, validation: Source) -> None:

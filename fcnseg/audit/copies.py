@@ -1,13 +1,11 @@
 """The same image file in training and validation, found without decoding anything."""
 
 import contextlib
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from fcnseg.data.sample import Source
-
-_CHUNK = 1 << 20
+from fcnseg.files import sha256_of
 
 
 def copied_files(training: Source, validation: Source) -> list[tuple[Path, Path]]:
@@ -19,11 +17,11 @@ def copied_files(training: Source, validation: Source) -> list[tuple[Path, Path]
     mine, theirs = _by_size(training), _by_size(validation)
     found = []
     for size in sorted(mine.keys() & theirs.keys()):
-        by_content = {_digest(path): path for path in reversed(mine[size])}
+        by_content = {sha256_of(path): path for path in reversed(mine[size])}
         found += [
             (by_content[digest], path)
             for path in theirs[size]
-            if (digest := _digest(path)) in by_content
+            if (digest := sha256_of(path)) in by_content
         ]
     return sorted(found, key=lambda pair: pair[1])
 
@@ -35,11 +33,3 @@ def _by_size(source: Source) -> dict[int, Sequence[Path]]:
             with contextlib.suppress(OSError):  # a missing file is a fault that others find
                 sizes.setdefault(path.stat().st_size, []).append(path)
     return dict(sizes)
-
-
-def _digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.digest()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fcnseg.audit.kinds import kind_in_words
 from fcnseg.audit.report import Finding, Record, Report
 from fcnseg.data.faults import first_names
+from fcnseg.data.sample import classes_fault
 
 _SMALL = 32  # pixels: one cell of the coarsest score map of every variant
 _MOSTLY = 0.5  # share of void from which it is pointed out
@@ -65,13 +66,9 @@ def too_few(report: Report, remedy: str) -> list[Finding]:
 
 
 def _other_classes(train: Report, later: Report) -> Iterator[Finding]:
-    if train.classes and later.classes and train.classes != later.classes:
-        message = (
-            f"its classes are {first_names(later.classes, 8)}, those of {train.name} are "
-            f"{first_names(train.classes, 8)}; a class id must mean the same in both: give "
-            "--classes, or correct the reader"
-        )
-        yield Finding("error", later.name, message)
+    fault = classes_fault(train, later) if train.classes and later.classes else ""
+    if fault:
+        yield Finding("error", later.name, fault)
 
 
 def _never_trained(train: Report, later: Report) -> Iterator[Finding]:

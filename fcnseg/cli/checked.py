@@ -22,7 +22,6 @@ _OF_A_KIND = 20
 _SIZES = 3
 _AT_HAND = "efficientnet_lite0"  # whose weights need no download
 _LARGE, _ADVISED = 1500, 768  # short side of photographs that are better scaled, and to what
-_CROP = (480, 480)
 _VARIANTS = {32: "32s", 16: "16s", 8: "8s"}
 
 
@@ -87,7 +86,7 @@ def advice(
     config: TrainConfig, reports: Sequence[Report], sources: Sequence[Source | None]
 ) -> tuple[dict[str, str], list[str]]:
     """Flags that training should have beside those given, and a line that says why."""
-    crop = config.crop_size or _CROP
+    crop = config.crop
     sides = [min(record.size) for record in reports[0].records]
     can_scale = hasattr(sources[0], "scaled") and config.short_side is None
     if not can_scale or not sides or max(crop) > _ADVISED or median(sides) <= _LARGE:

@@ -27,6 +27,8 @@ _KEPT_BYTES = 1 << 24
 # Evaluation holds at most this many batches' worth of images that wait for others of their size.
 _WAITING_BATCHES = 8
 
+_LESS_MEMORY = "lower --workers or --batch-size"
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -106,7 +108,7 @@ class TrainingLoader:
             collate_fn=_Collate(self._fill),
             **_common(self._workers),
         )
-        yield from _unwrapped(loader)
+        yield from _unwrapped(loader, _LESS_MEMORY)
 
 
 class EvaluationLoader:
@@ -119,14 +121,9 @@ class EvaluationLoader:
         self._source, self._batch_size, self._workers = source, batch_size, workers
 
     def __iter__(self) -> Iterator[Batch]:
-        loader = DataLoader(
-            _Tasks(self._source, None, 0, 0),
-            batch_size=None,
-            collate_fn=_as_it_is,
-            **_common(self._workers),
-        )
+        tasks = _Tasks(self._source, None, 0, 0)
         waiting: dict[tuple[int, ...], list[Sample]] = {}
-        for sample in _unwrapped(loader):
+        for sample in in_order(tasks, self._workers, _LESS_MEMORY):
             group = waiting.setdefault(sample.label.shape, [])
             group.append(sample)
             if len(group) == self._batch_size:
@@ -186,11 +183,11 @@ def evaluation_loader(source: Source, batch_size: int, workers: int = 0) -> Eval
     return EvaluationLoader(source, batch_size, workers)
 
 
-def in_order(tasks: Any, workers: int) -> Iterator[Any]:
+def in_order(tasks: Any, workers: int, remedy: str = "lower --workers") -> Iterator[Any]:
     """Yield ``tasks[0]``, ``tasks[1]``, … as they are, prepared by ``workers`` processes.
 
     ``tasks`` is picklable and has ``__len__`` and ``__getitem__``, which returns an error of ours
-    in place of raising it; here it is raised.
+    in place of raising it; here it is raised. ``remedy`` is what to do where a worker is killed.
 
     Raises:
         UsageError: fewer than 0 workers.
@@ -203,7 +200,7 @@ def in_order(tasks: Any, workers: int) -> Iterator[Any]:
     loader: DataLoader = DataLoader(
         tasks, batch_size=None, collate_fn=_as_it_is, **_common(min(workers, len(tasks)))
     )
-    yield from _unwrapped(loader, "lower --workers")
+    yield from _unwrapped(loader, remedy)
 
 
 class _Tasks(Dataset[Any]):
@@ -243,9 +240,7 @@ class _Collate:
         return collate(samples, self._fill)
 
 
-def _unwrapped(
-    loader: DataLoader, remedy: str = "lower --workers or --batch-size"
-) -> Iterator[Any]:
+def _unwrapped(loader: DataLoader, remedy: str) -> Iterator[Any]:
     try:
         for item in loader:
             if isinstance(item, FcnsegError):

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from fcnseg.data.faults import first_names
 from fcnseg.errors import UsageError
 from fcnseg.palette import Colour, check_palette
 
@@ -29,6 +30,16 @@ class Sample:
     image: np.ndarray
     label: np.ndarray
     id: str
+
+
+class NamedClasses(Protocol):
+    """A source, or what was found in one: its name and its classes."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable
@@ -63,6 +74,17 @@ class Source(Protocol):
     def files(self, index: int) -> tuple[Path, ...]:
         """Return (image file, mask file), or () where samples are generated."""
         ...
+
+
+def classes_fault(training: NamedClasses, later: NamedClasses) -> str:
+    """Return why the class ids of a later part do not mean what those of training do, or ""."""
+    if tuple(training.classes) == tuple(later.classes):
+        return ""
+    return (
+        f"its classes are {first_names(later.classes, 8)}, those of {training.name} are "
+        f"{first_names(training.classes, 8)}; a class id must mean the same in both: give "
+        "--classes, or correct the reader"
+    )
 
 
 def check_classes(classes: tuple[str, ...], palette: tuple[Colour, ...] | None = None) -> None:

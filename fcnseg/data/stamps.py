@@ -21,6 +21,7 @@ from fcnseg.data.pairs import ImagePairs, Pair
 from fcnseg.data.sample import Source
 from fcnseg.data.subset import Subset
 from fcnseg.errors import UsageError
+from fcnseg.files import sha256_of
 
 Stamps = tuple[str, ...]
 """One text for the code, one for the image file, and one for each file of the labels."""
@@ -121,8 +122,7 @@ def _content_of(source: Source) -> Callable[[Pair], bytes] | None:
 
 def _content_stamp(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return f"{abspath(path)} {hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return f"{abspath(path)} {sha256_of(path)}"
     except OSError as error:
         return f"{abspath(path)} {type(error).__name__}"
 

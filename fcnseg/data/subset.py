@@ -44,10 +44,6 @@ class Subset:
         misfit = getattr(self._source, "misfit", None)
         return misfit(self._indices[index], size) if callable(misfit) else ""
 
-    def fingerprint(self) -> str:
-        """Return a text that says how samples are read; see ``ImagePairs.fingerprint``."""
-        return self._source.fingerprint() if isinstance(self._source, ImagePairs) else ""
-
     def id(self, index: int) -> str:
         return self._source.id(self._indices[index])
 
