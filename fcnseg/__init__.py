@@ -14,6 +14,7 @@ _HOME = {
     "Predictor": "fcnseg.inference.predictor",
     "build_fcn": "fcnseg.build",
     "load": "fcnseg.build",
+    "load_classifier": "fcnseg.build",
 }
 _ROOMS = ("backbones", "convolutionalize", "geometry", "heads", "losses", "metrics", "render")
 

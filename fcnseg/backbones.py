@@ -130,7 +130,7 @@ def build_backbone(
             f"--output-stride {output_stride}: the paper's padding goes with stride 32; use "
             "--padding same"
         )
-    classifier = build_classifier(name, weights, progress)
+    classifier = build_classifier(name, weights, progress, any_classes=True)
     native = info.preprocessing.native_size
     with refusing(classifier):
         graph = trace(classifier, (native, native))

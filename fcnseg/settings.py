@@ -25,6 +25,11 @@ def setting(default: Any, help: str, **limits: Any) -> Any:
     return field(default=default, metadata={"help": help, **limits})
 
 
+def seed_setting() -> Any:
+    """Declare the seed, the same for every configuration that has one."""
+    return setting(0, "seed of everything random", at_least=0)
+
+
 def flag_name(name: str) -> str:
     """The flag of a setting: ``batch_size`` -> ``--batch-size``."""
     return "--" + name.replace("_", "-")

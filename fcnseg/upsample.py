@@ -100,7 +100,7 @@ class Upsample(nn.Module):
         top, bottom = self.extension(0, score_NKhw.shape[2], int(size[0]))
         left, right = self.extension(1, score_NKhw.shape[3], int(size[1]))
         if max(top, bottom, left, right) > 0:
-            score_NKhw = F.pad(score_NKhw, (left, right, top, bottom), mode="replicate")
+            score_NKhw = _continued(_continued(score_NKhw, 2, top, bottom), 3, left, right)
         row, column = self.crop[0] + self.ratio * top, self.crop[1] + self.ratio * left
         up = self._transposed(score_NKhw)
         return up[:, :, row : row + size[0], column : column + size[1]]
@@ -119,6 +119,20 @@ class Upsample(nn.Module):
         before = math.ceil(self.shift[axis] / self.ratio)
         last = math.ceil((size - 1 - self.shift[axis]) / self.ratio)
         return max(before, 0), max(last - cells + 1, 0)
+
+
+def _continued(map_NKhw: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """Repeat the first and the last cell along an axis.
+
+    Written out, since the gradient of torch's replicating pad adds in no fixed order on CUDA, and
+    is mistaken for another memory format by torch.compile.
+    """
+    shape = [-1, -1, -1, -1]
+    shape[axis] = before
+    first = map_NKhw.narrow(axis, 0, 1).expand(shape)
+    shape[axis] = after
+    last = map_NKhw.narrow(axis, map_NKhw.shape[axis] - 1, 1).expand(shape)
+    return torch.cat([first, map_NKhw, last], axis)
 
 
 def densely(weight_K1kk: Tensor) -> Tensor:

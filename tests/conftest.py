@@ -1,11 +1,16 @@
 """Fixtures that tests of several rooms share."""
 
 import os
-from collections.abc import Callable
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a test on each core: threads would take turns
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from kills import Helper, helper
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +28,13 @@ def photograph() -> Callable[[str], np.ndarray]:
     """Return a reader of the photographs that come with scikit-image, (H, W, 3) uint8."""
     data = pytest.importorskip("skimage.data", reason="the photographs come with scikit-image")
     return lambda name: np.ascontiguousarray(getattr(data, name)())
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Helper]:
+    """A process that forks trainings, for tests that end them by force."""
+    with helper() as process:
+        yield process
 
 
 @pytest.fixture(autouse=True)

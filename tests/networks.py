@@ -1,6 +1,7 @@
 """What the tests know of networks, independently of the package."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ FAMILIES = {
     "timm/densenet121": False,
     "timm/regnety_002": True,
     "timm/tf_efficientnetv2_b0": True,
+    "small_cnn": False,
 }
 
 
@@ -212,3 +214,33 @@ def narrow(info: BackboneInfo) -> nn.Module:
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.modules.batchnorm._BatchNorm)):
             module.reset_parameters()
     return net
+
+
+class SmallVGG(nn.Module):
+    """VGG's layers, of few channels.
+
+    ``blocks`` is (convolutions, channels) of each of the five, ``hidden`` the outputs of fc6 and
+    fc7.
+    """
+
+    def __init__(
+        self, blocks: Sequence[tuple[int, int]], hidden: tuple[int, int], dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = 3
+        for count, width in blocks:
+            for _ in range(count):
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.classifier = nn.Sequential(
+            *(nn.Linear(channels * 49, hidden[0]), nn.ReLU(), nn.Dropout(dropout)),
+            *(nn.Linear(*hidden), nn.ReLU(), nn.Dropout(dropout)),
+            nn.Linear(hidden[1], 1000),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.classifier(torch.flatten(self.avgpool(self.features(image)), 1))

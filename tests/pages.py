@@ -57,7 +57,8 @@ def check_self_contained(page: str) -> Page:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         for name in ("src", "href", "xlink:href", "srcset", "action"):
             target = attributes.get(name, "#")
-            assert target.startswith(("#", "data:image/jpeg;base64,")), target
+            here = ("#", "data:image/jpeg;base64,", "data:image/png;base64,")
+            assert target.startswith(here), target
     identifiers = [a["id"] for _, a in found.tags if "id" in a]
     assert len(set(identifiers)) == len(identifiers)
     assert {a["href"][1:] for a in found.named("a")} <= set(identifiers)

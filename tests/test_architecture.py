@@ -16,6 +16,7 @@ GEOMETRY = GROUND | {"geometry", "rules", "tracer", "trace"}
 DILATION = {"spread", "dilate", "stitch"}
 SURGERY = GEOMETRY | DILATION | {"norms", "proof", "convolutionalize", "taps", "upsample"}
 CATALOGUE = {"catalogue", "classifiers", "download", "preprocessing", "weights"}
+CATALOGUE |= {"last_layer", "small_cnn"}
 PARTS = SURGERY | CATALOGUE | {"heads", "backbones"}
 MODEL = PARTS | {"model", "devices"}
 MAY = {
@@ -28,7 +29,10 @@ MAY = {
     "archives": {"errors", "files"},
     "devices": {"errors"},
     "settings": {"errors", "checks"},
-    "config": {"errors", "checks", "settings"},
+    "data_config": {"errors", "checks", "settings"},
+    "run_config": {"errors", "checks", "settings"},
+    "recipes": {"errors", "checks", "run_config"},
+    "config": {"errors", "checks", "data_config", "recipes", "run_config", "settings"},
     "class_list": {"errors", "palette"},
     "audit": GROUND | {"data", "metrics", "engine", "render"},
     "sources": GROUND | {"class_list", "config", "data", "engine"},
@@ -50,16 +54,28 @@ MAY = {
     "dilate": GEOMETRY | {"spread"},
     "stitch": {"errors"},
     "catalogue": GROUND | {"preprocessing", "taps"},
-    "classifiers": GROUND | {"catalogue", "download", "weights"},
+    "small_cnn": set(),
+    "last_layer": GEOMETRY,
+    "classifiers": GROUND | CATALOGUE,
+    "own_classifier": GROUND | CATALOGUE,
+    "classifier_config": {"run_config", "settings"},
     "upsample": GEOMETRY,
     "heads": SURGERY,
     "backbones": SURGERY | CATALOGUE,
     "segmenters": PARTS,
     "model": PARTS | {"devices"},
-    "engine": MODEL | LEAVES | {"class_list", "config"},
+    "engine": MODEL | LEAVES | {"class_list", "config", "own_classifier", "run_config", "settings"},
     "inference": MODEL | LEAVES,
     "explain": MODEL | LEAVES | {"build"},
-    "build": MODEL | LEAVES | {"audit", "config", "engine", "inference", "sources"},
+    "build": MODEL | LEAVES | {"engine", "own_classifier"},
+    "training": MODEL
+    | LEAVES
+    | {"audit", "build", "class_list", "config", "engine", "run_config", "sources"},
+    "classifier_training": MODEL
+    | LEAVES
+    | {"audit", "classifier_config", "config", "engine", "inference", "own_classifier"}
+    | {"run_config", "training"},
+    "stages": {"build", "config", "engine", "errors", "files", "training"},
     "imports": MODEL | LEAVES | {"build", "segmenters"},
 }
 EVERYTHING = set(MAY) | {"cli"}
@@ -152,7 +168,7 @@ def test_the_overview_imports_nothing_heavy(words: list[str]) -> None:
     "command",
     [
         *("demo", "heatmap", "train", "eval", "predict", "check", "classify", "upper-bound"),
-        *("explain", "models"),
+        *("explain", "models", "train-classifier"),
     ],
 )
 def test_help_imports_nothing_heavy_and_has_examples(command: str) -> None:

@@ -25,7 +25,7 @@ def test_the_catalogue_is_torchvision_s_list_without_its_transformers() -> None:
     refused = {name for name in listed if re.match("vit|swin|maxvit", name)}
     lite = {f"efficientnet_lite{n}" for n in range(5)}
     assert len(refused) == 12
-    assert set(catalogue()) == set(listed) - refused | lite
+    assert set(catalogue()) == set(listed) - refused | lite | {"small_cnn"}
     for name in refused:
         with pytest.raises(UsageError, match=f"--backbone {name}: a transformer, not a convolu"):
             describe(name)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnseg.build import prepared, training_transform
 from fcnseg.config import Size, TrainConfig, load_config
 from fcnseg.data.transforms import TrainingTransform
 from fcnseg.sources import build_sources
+from fcnseg.training import prepared, training_transform
 
 FILL = (9, 8, 7)
 USUAL: dict[str, Any] = {

@@ -18,9 +18,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 SHELL = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.strip()]
-RUN = ("heatmap", "check", "train", "eval", "predict", "explain")
+RUN = ("heatmap", "check", "train", "train-classifier", "eval", "predict", "explain")
 # What makes the commands of the README short enough for a test.
-SHORTER = {"train": ["--epochs", "1", "--crop-size", "64x64", "--workers", "0"]}
+SHORTER = {
+    "train": ["--epochs", "1", "--crop-size", "64x64", "--workers", "0"],
+    "train-classifier": ["--epochs", "1", "--workers", "0"],
+}
 
 
 def test_the_commands_for_ones_own_images_work_in_order(
@@ -38,17 +41,24 @@ def test_the_commands_for_ones_own_images_work_in_order(
         image = random.integers(0, 256, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(image).save(f"photos/{index}.jpg")
         Image.fromarray((image[..., 0] > 128).astype(np.uint8)).save(f"masks/{index}.png")
+    for index in range(8):
+        place = Path("pets", ("cat", "dog")[index % 2])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (48, 64, 3), np.uint8)).save(place / f"{index}.jpg")
     ran = []
     for line in SHELL:
         words = shlex.split(line)
         if words[0] == "fcnseg" and words[1] in RUN:
-            if {"CamVid", "--model", "fcn8s.safetensors"} & set(words):
+            if {"CamVid", "VOC", "--model", "fcn8s.safetensors"} & set(words):
                 continue  # needs data or weights that have to be downloaded
             assert main([*words[1:], *SHORTER.get(words[1], [])]) == 0, line
             ran.append(words[1])
             if words[1] == "eval":  # a tenth of the 12 pairs, held out by the line before
                 assert "images scored: 1 (folder/val)" in capsys.readouterr().out
-    assert ran == ["heatmap", "heatmap", "heatmap", "check", "train", "eval", "predict", "explain"]
+    assert ran == [
+        *("heatmap", "heatmap", "heatmap", "check", "train", "eval", "predict"),
+        *("train-classifier", "heatmap", "explain"),
+    ]
     assert Path("photo.heatmap.png").is_file()
     with np.load("photo.npz") as numbers:
         assert set(numbers) == {"score", "classes", "stride", "offset"}
@@ -106,5 +116,9 @@ def test_the_examples_of_the_help_parse(name: str) -> None:
     assert lines
     for line in lines:
         words = shlex.split(line.split(" > ")[0])
-        assert words[:2] == ["fcnseg", name]
-        assert parse(name, command, words[2:]) is not None
+        if words[0] == "torchrun":
+            words = words[words.index("--") + 1 :]
+        assert words[0] == "fcnseg"
+        other = import_module(f"fcnseg.cli.{words[1].replace('-', '_')}")
+        assert parse(words[1], other, words[2:]) is not None
+    assert any(line.startswith(f"fcnseg {name}") for line in lines)

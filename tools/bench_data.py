@@ -34,7 +34,8 @@ from fcnseg.config import Size
 from fcnseg.data.cache import cached
 from fcnseg.data.camvid import camvid
 from fcnseg.data.cropping import Crop, cut_image, cut_label, draw_crop
-from fcnseg.data.loading import collate, epoch_order, training_loader
+from fcnseg.data.loading import collate, training_loader
+from fcnseg.data.order import epoch_order
 from fcnseg.data.sample import Sample, Source
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.transforms import TrainingTransform

@@ -3,12 +3,19 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
-from fcnseg.data.sample import Source
 from fcnseg.files import sha256_of
 
 
-def copied_files(training: Source, validation: Source) -> list[tuple[Path, Path]]:
+class Filed(Protocol):
+    """Samples that come from files, the image's first."""
+
+    def __len__(self) -> int: ...
+    def files(self, index: int) -> tuple[Path, ...]: ...
+
+
+def copied_files(training: Filed, validation: Filed) -> list[tuple[Path, Path]]:
     """Return (file of training, file of validation) of images that are equal byte for byte.
 
     Only files that have a size in common with one of the other part are read. The same picture in
@@ -26,7 +33,7 @@ def copied_files(training: Source, validation: Source) -> list[tuple[Path, Path]
     return sorted(found, key=lambda pair: pair[1])
 
 
-def _by_size(source: Source) -> dict[int, Sequence[Path]]:
+def _by_size(source: Filed) -> dict[int, Sequence[Path]]:
     sizes: dict[int, list[Path]] = {}
     for index in range(len(source)):
         for path in source.files(index)[:1]:

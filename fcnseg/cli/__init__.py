@@ -16,7 +16,7 @@ from fcnseg.cli.faults import exit_code_and_line
 from fcnseg.errors import UsageError
 
 COMMANDS = (
-    *("demo", "heatmap", "classify", "train", "eval", "predict"),
+    *("demo", "heatmap", "classify", "train", "train-classifier", "eval", "predict"),
     *("check", "upper-bound", "explain", "models"),
 )
 

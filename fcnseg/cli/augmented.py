@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from fcnseg.build import training_transform
 from fcnseg.catalogue import describe
 from fcnseg.config import TrainConfig
-from fcnseg.data.loading import augmentation_seed, epoch_order
+from fcnseg.data.order import augmentation_seed, epoch_order
 from fcnseg.data.sample import Source
 from fcnseg.errors import DataError, UsageError
 from fcnseg.render.augmented import Row, contact_sheet
 from fcnseg.render.files import write_image
 from fcnseg.sources import build_sources, scaled
+from fcnseg.training import training_transform
 
 
 def draw_augmented(path: Path, config: TrainConfig, opened: Source | None, count: int) -> int:

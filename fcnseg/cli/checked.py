@@ -89,7 +89,9 @@ def advice(
     crop = config.crop
     sides = [min(record.size) for record in reports[0].records]
     can_scale = hasattr(sources[0], "scaled") and config.short_side is None
-    if not can_scale or not sides or max(crop) > _ADVISED or median(sides) <= _LARGE:
+    if crop is None or max(crop) > _ADVISED or not can_scale:
+        return {}, []
+    if not sides or median(sides) <= _LARGE:
         return {}, []
     line = (
         f"{reports[0].name}: the photographs are much larger than the training crops: their short "

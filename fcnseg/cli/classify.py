@@ -8,7 +8,8 @@ EXAMPLES = """\
 fcnseg classify photo.jpg
 fcnseg classify photo.jpg --mode dense
 fcnseg classify photos/ --backbone vgg16 --mode both --scales 256,384,512
-fcnseg classify imagenet/val --backbone resnet50 --mode dense --json > scores.json"""
+fcnseg classify imagenet/val --backbone resnet50 --mode dense --json > scores.json
+fcnseg classify photos/ --checkpoint runs/pets-small_cnn/best.safetensors"""
 
 _MOST_FAULTS = 3
 
@@ -27,14 +28,15 @@ def add_arguments(parser: Any) -> None:
     group.add_argument(
         "--backbone",
         metavar="NAME",
-        default="efficientnet_lite0",
         help="classifier (default efficientnet_lite0, whose ImageNet weights come with pip)",
     )
     group.add_argument(
         "--weights",
         metavar="auto|FILE",
-        default="auto",
         help="weights of the classifier (default auto)",
+    )
+    group.add_argument(
+        "--checkpoint", metavar="CKPT", help="a classifier of fcnseg train-classifier instead"
     )
     group.add_argument(
         "--device", metavar="auto|cpu|cuda|mps", default="auto", help="where to compute"
@@ -68,14 +70,14 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(args: Any) -> int:
-    from fcnseg.catalogue import class_names
     from fcnseg.cli.inputs import check_scaled, each_image
     from fcnseg.cli.tables import print_json, print_table
 
     scales = _checked(args)
-    classes = class_names(args.backbone)
+    own = _own(args.checkpoint)
+    classes = _classes(args) if own is None else own.info.classes
     paths, truth = found(args.images, classes)
-    classifier = _classifier(args, scales)
+    classifier = _classifier(args, scales, own)
     results: list[dict[str, Any]] = []
 
     def work(path: Path, image: Any) -> None:
@@ -181,6 +183,9 @@ def _checked(args: Any) -> list[int] | None:
         raise UsageError(f"--top: expected 1 class or more, got {args.top}")
     if args.weights == "none":
         raise UsageError("--weights none: a classifier without weights knows nothing; give a FILE")
+    for name in ("backbone", "weights"):
+        if args.checkpoint is not None and getattr(args, name) is not None:
+            raise UsageError(f"--{name}: the classifier of --checkpoint has its own; leave one out")
     if args.no_mirror and args.mode == "center":
         raise UsageError("--no-mirror: --mode center never mirrors; leave it out")
     if args.scales is None:
@@ -188,15 +193,36 @@ def _checked(args: Any) -> list[int] | None:
     return whole_numbers("--scales", args.scales, "lengths in pixels such as 256,384,512", 10**5)
 
 
-def _classifier(args: Any, scales: list[int] | None) -> Any:
-    from fcnseg.catalogue import describe
+def _own(checkpoint: str | None) -> Any:
+    """The classifier of a checkpoint; None where none is given.
+
+    Raises:
+        WeightsError: the file is missing, damaged or holds no classifier.
+    """
+    from fcnseg.build import load_classifier
+
+    return None if checkpoint is None else load_classifier(checkpoint)
+
+
+def _classes(args: Any) -> tuple[str, ...]:
+    from fcnseg.catalogue import LITE0, class_names
+
+    return class_names(args.backbone or LITE0)
+
+
+def _classifier(args: Any, scales: list[int] | None, own: Any) -> Any:
+    from fcnseg.catalogue import LITE0, describe
     from fcnseg.classifiers import build_classifier
     from fcnseg.cli.progress import Progress
     from fcnseg.engine.events import downloading
     from fcnseg.inference.classify import ImageClassifier, check_mode
 
-    preprocessing = describe(args.backbone).preprocessing
+    name = args.backbone or LITE0
+    preprocessing = describe(name).preprocessing if own is None else own.info.preprocessing
     check_mode(args.mode, scales, preprocessing.native_size)  # before any download
-    with Progress() as progress:
-        net = build_classifier(args.backbone, args.weights, downloading(progress))
+    if own is None:
+        with Progress() as progress:
+            net = build_classifier(name, args.weights or "auto", downloading(progress))
+    else:
+        net = own.net
     return ImageClassifier(net, preprocessing, args.mode, scales, not args.no_mirror, args.device)

@@ -62,15 +62,15 @@ def _grace_hopper() -> Path:
 
 
 def _train(folder: Path, args: Any) -> tuple[Path, float]:
-    from fcnseg.build import train
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_scores
+    from fcnseg.training import train
 
     with Progress() as progress:
         result = train(demo_config(folder, args.seed, args.device), progress)
-    print_scores(result.scores, result.classes)
+    print_scores(result.evaluation.scores, result.evaluation.classes)
     print(f"wrote {result.folder}/ (checkpoint, log, curves, samples)")
-    return result.best, result.best_mean_iu
+    return result.best, result.best_score
 
 
 def demo_config(folder: Path, seed: int, device: str) -> Any:

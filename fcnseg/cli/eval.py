@@ -39,9 +39,8 @@ def run(args: Any) -> None:
     from fcnseg.data.loading import evaluation_loader
     from fcnseg.devices import choose_device, choose_precision
     from fcnseg.engine.checkpoint import read_config
-    from fcnseg.engine.evaluate import evaluate, scores_on
+    from fcnseg.engine.evaluate import evaluate, named_scores, scores_on
     from fcnseg.engine.events import Event
-    from fcnseg.engine.run import named_scores
     from fcnseg.sources import build_evaluation_source
 
     device = choose_device(config.device)

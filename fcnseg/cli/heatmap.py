@@ -12,6 +12,7 @@ fcnseg heatmap photo.jpg --size 448
 fcnseg heatmap photo.jpg --stride 8
 fcnseg heatmap street.png --checkpoint runs/x/best.safetensors \\
     --classes car,road
+fcnseg heatmap dog.jpg --checkpoint runs/pets-small_cnn/best.safetensors
 fcnseg heatmap photo.jpg --model torchvision/fcn_resnet50 --classes cat,sofa"""
 
 
@@ -68,7 +69,7 @@ def run(args: Any) -> int:
     size = _checked(args)
     paths = photographs(args.images)
     folder = output_folder(args.out, paths, (".heatmap.png", ".npz"))
-    trained = args.checkpoint or args.model
+    trained = (args.checkpoint or args.model) and not _is_classifier(args)
     see, classes = _trained(args) if trained else _classifier(args, size)
     chosen = _chosen(args.classes, classes)
     results = []
@@ -115,8 +116,23 @@ def _checked(args: Any) -> int | str | None:
 
     if not 1 <= args.top <= _MOST_PANELS:
         raise UsageError(f"--top: expected 1 to {_MOST_PANELS} classes, got {args.top}")
-    check_segmenter(args, ("backbone", "size", "stride"), required=False)
-    return short_side(args.size)
+    check_segmenter(args, ("backbone",), required=False)
+    size = short_side(args.size)
+    if not _is_classifier(args):
+        check_segmenter(args, ("size", "stride"), required=False)
+    return size
+
+
+def _is_classifier(args: Any) -> bool:
+    """Whether there is a checkpoint that holds a classifier; loading says what is wrong with it."""
+    from contextlib import suppress
+
+    from fcnseg.engine.checkpoint import kind_of
+    from fcnseg.errors import WeightsError
+
+    with suppress(WeightsError):
+        return args.checkpoint is not None and kind_of(args.checkpoint) == "classifier"
+    return False
 
 
 def _chosen(text: str | None, classes: Any) -> list[int] | None:
@@ -187,32 +203,20 @@ def write(folder: Path, stem: str, image: Any, maps: Any, ids: list[int]) -> tup
 def _classifier(args: Any, size: int | str | None) -> tuple[Any, Any]:
     from dataclasses import replace
 
-    import torch
-
-    from fcnseg.catalogue import LITE0, class_names, describe
-    from fcnseg.classifiers import build_classifier
     from fcnseg.cli.inputs import check_scaled
-    from fcnseg.cli.progress import Progress
     from fcnseg.convolutionalize import convolutionalize
     from fcnseg.dilate import dilate
-    from fcnseg.engine.events import downloading
     from fcnseg.errors import UsageError
     from fcnseg.inference.heatmap import classifier_maps
 
-    name = args.backbone or LITE0
-    classes = class_names(name)
-    preprocessing = describe(name).preprocessing
-    if args.stride is not None:  # refused on shapes alone, before any download
-        with torch.device("meta"):
-            shapes = convolutionalize(build_classifier(name), preprocessing.native_size)
+    built = _published(args) if args.checkpoint is None else _own(args.checkpoint)
+    classifier, preprocessing, classes = built
+    net = fine = convolutionalize(classifier, preprocessing.native_size)
+    if args.stride is not None:
         try:
-            dilate(shapes, args.stride, preprocessing.native_size)
+            fine = dilate(net, args.stride, preprocessing.native_size)
         except UsageError as error:
             raise UsageError(f"--stride: {error}") from error
-    with Progress() as progress:
-        classifier = build_classifier(name, args.weights or "auto", downloading(progress))
-    net = convolutionalize(classifier, preprocessing.native_size)
-    fine = net if args.stride is None else dilate(net, args.stride, preprocessing.native_size)
 
     def see(path: Path, image: Any) -> Any:
         short = min(image.shape[:2])
@@ -226,6 +230,41 @@ def _classifier(args: Any, size: int | str | None) -> tuple[Any, Any]:
         return replace(maps, image_score=own.image_score)
 
     return see, classes
+
+
+def _published(args: Any) -> tuple[Any, Any, Any]:
+    """A classifier of the catalogue, what it expects of images, and its classes."""
+    import torch
+
+    from fcnseg.catalogue import LITE0, class_names, describe
+    from fcnseg.classifiers import build_classifier
+    from fcnseg.cli.progress import Progress
+    from fcnseg.convolutionalize import convolutionalize
+    from fcnseg.dilate import dilate
+    from fcnseg.engine.events import downloading
+    from fcnseg.errors import UsageError
+
+    name = args.backbone or LITE0
+    classes = class_names(name)
+    preprocessing = describe(name).preprocessing
+    if args.stride is not None:  # refused on shapes alone, before any download
+        with torch.device("meta"):
+            shapes = convolutionalize(build_classifier(name), preprocessing.native_size)
+        try:
+            dilate(shapes, args.stride, preprocessing.native_size)
+        except UsageError as error:
+            raise UsageError(f"--stride: {error}") from error
+    with Progress() as progress:
+        classifier = build_classifier(name, args.weights or "auto", downloading(progress))
+    return classifier, preprocessing, classes
+
+
+def _own(checkpoint: str) -> tuple[Any, Any, Any]:
+    """The same of a classifier that ``fcnseg train-classifier`` trained."""
+    from fcnseg.build import load_classifier
+
+    model = load_classifier(checkpoint)
+    return model.net, model.info.preprocessing, model.info.classes
 
 
 def _trained(args: Any) -> tuple[Any, Any]:

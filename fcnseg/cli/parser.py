@@ -48,15 +48,19 @@ def parse(name: str, command: ModuleType, words: Sequence[str]) -> Namespace | N
 
 
 def add_settings(
-    parser: Any, title: str, names: Iterable[str], changed_help: dict[str, str] | None = None
+    parser: Any,
+    title: str,
+    names: Iterable[str],
+    changed_help: dict[str, str] | None = None,
+    kind: type[Any] = TrainConfig,
 ) -> None:
-    """Add settings of :class:`TrainConfig` as flags under a heading.
+    """Add settings of a configuration, the data class ``kind``, as flags under a heading.
 
     A flag that is not given leaves no value behind; :func:`given` collects the others, as text,
     so that flags and YAML are read and refused by the same code.
     """
     group = parser.add_argument_group(title)
-    known = {item.name: item for item in fields(TrainConfig)}
+    known = {item.name: item for item in fields(kind)}
     for name in names:
         item = known[name]
         text = (changed_help or {}).get(name, item.metadata["help"])
@@ -73,9 +77,9 @@ def add_settings(
         )
 
 
-def given(args: Namespace) -> dict[str, Any]:
-    """The settings of :class:`TrainConfig` that were given as flags."""
-    names = {item.name for item in fields(TrainConfig)}
+def given(args: Namespace, kind: type[Any] = TrainConfig) -> dict[str, Any]:
+    """The settings of a configuration, the data class ``kind``, that were given as flags."""
+    names = {item.name for item in fields(kind)}
     return {name: value for name, value in vars(args).items() if name in names}
 
 
@@ -96,6 +100,8 @@ def _placeholder(name: str, declared: Any, choices: Sequence[str] | None) -> str
         "train_split": "NAME",
         "val_split": "NAME",
         "mask_suffix": "TEXT",
+        "save_every": "N|Nm|none",
+        "stages": "32s,16s,8s",
         "mask_void": "N|#rrggbb",
     }
     if name.endswith(("images", "masks")) or name in ("run", "cache"):

@@ -1,11 +1,25 @@
 """The engine's events on stderr: a live line in a terminal, plain lines anywhere else."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from fcnseg.engine.events import Downloading, Evaluated, Evaluating, Event, Notice, Started, Stepped
+from fcnseg.cli.class_columns import class_columns
+from fcnseg.engine.events import (
+    Downloading,
+    Evaluated,
+    Evaluating,
+    Event,
+    Notice,
+    Started,
+    Stepped,
+    Tested,
+)
+
+_PIPED = 100  # cells of a line where the output is no terminal
 
 
 class Progress:
@@ -22,6 +36,7 @@ class Progress:
         self._bar: Any = None
         self._task: Any = None
         self._epochs = 0
+        self._before: Mapping[str, float | None] = {}
         self._counting = counting
         self._interval = seconds_between_lines
         self._last_line = time.monotonic()
@@ -39,13 +54,22 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, event: Event) -> None:
+        # a terminal that was closed must not end a training before it has saved
+        with contextlib.suppress(OSError):
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
         match event:
             case Started():
-                self._epochs = event.epochs
+                self._epochs, self._before = event.epochs, {}
+                steps = f"{event.steps_per_epoch} steps each"
+                if event.total_steps % event.steps_per_epoch:
+                    steps += f", {event.total_steps} in all"
+                done = f"going on after step {event.step} of {event.total_steps}: "
                 self._say(
-                    f"training on {event.training_images} images, validating on "
-                    f"{event.validation_images}; epochs {event.epoch + 1} to {event.epochs}, "
-                    f"{event.steps_per_epoch} steps each; writing to {event.folder}"
+                    f"{done if event.step else ''}training on {event.training_images} images, "
+                    f"validating on {event.validation_images}; epochs {event.epoch + 1} to "
+                    f"{event.epochs}, {steps}; writing to {event.folder}"
                 )
             case Downloading():
                 of = f" of {event.total / 1e6:.0f}" if event.total else ""
@@ -63,14 +87,38 @@ class Progress:
                 text = f"{event.doing or self._counting} {event.done}/{event.total} images"
                 self._advance(text, event.done, event.total)
             case Evaluated():
-                self._say(
-                    f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}, mean IU "
-                    f"{100 * event.scores.mean_iu:.1f} %, pixel accuracy "
-                    f"{100 * event.scores.pixel_accuracy:.1f} %"
-                    f"{', best so far' if event.best else ''}"
-                )
+                measures = {
+                    "mean IU": event.scores.mean_iu,
+                    "pixel accuracy": event.scores.pixel_accuracy,
+                }
+                self._evaluated(event, measures)
+                values = zip(event.classes, event.scores.class_iu, strict=True)
+                self._say_classes("IU %", dict(values))
+            case Tested():
+                measures = {
+                    "test accuracy": event.test_accuracy,
+                    "train accuracy": event.train_accuracy,
+                }
+                self._evaluated(event, measures, f", test loss {event.test_loss:.4f}")
+                self._say_classes("accuracy %", event.classes)
             case Notice():
                 self._say(f"warning: {event.text}" if event.warning else event.text)
+
+    def _evaluated(
+        self, event: Evaluated | Tested, measures: Mapping[str, float], more: str = ""
+    ) -> None:
+        said = ", ".join(f"{name} {100 * value:.1f} %" for name, value in measures.items())
+        best = ", best so far" if event.best else ""
+        at = f"epoch {event.epoch}/{event.epochs}: loss {event.loss:.4f}"
+        self._say(f"{at}{more}, {said}{best}")
+
+    def _say_classes(self, measure: str, values: Mapping[str, float | None]) -> None:
+        """The table of classes, with what has changed since the evaluation before."""
+        since = ", and points since the last evaluation" if self._before else ""
+        width = self._console.width if self._live else _PIPED
+        lines = class_columns(values, self._before, width)
+        self._say("\n".join([f"  {measure} of each class{since}:", *lines]))
+        self._before = dict(values)
 
     def _say(self, text: str) -> None:
         self._last_line = time.monotonic()

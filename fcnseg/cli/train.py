@@ -1,5 +1,6 @@
 """``fcnseg train``."""
 
+from pathlib import Path
 from typing import Any
 
 from fcnseg.config import AUGMENTATION, TrainConfig, load_config, to_yaml
@@ -14,6 +15,8 @@ fcnseg train --images photos --annotations labels.json --backbone efficientnet_l
 fcnseg train --data voc-aug --data-root VOC --val-split seg11valid --download
 fcnseg train --config configs/camvid_fcn8s_efficientnet_lite0.yaml --data-root CamVid
 fcnseg train --run runs/cats --resume
+fcnseg train --recipe paper --stages 32s,16s,8s --data voc-aug --data-root VOC
+torchrun --nproc-per-node 4 -m -- fcnseg train --data-root VOCdevkit/VOC2012 --batch-size 4
 fcnseg train --config my.yaml --lr 0.0002 --print-config"""
 
 _GROUPS = {
@@ -28,12 +31,13 @@ _GROUPS = {
         "freeze",
     ),
     "training": (
-        *("epochs", "batch_size", "class_weights", "optimizer", "lr"),
-        *("head_lr_factor", "weight_decay", "warmup"),
+        *("recipe", "stages", "epochs", "iterations", "batch_size", "accumulate", "optimizer"),
+        *("momentum", "lr", "head_lr_factor", "bias_lr_factor", "weight_decay", "schedule"),
+        *("warmup", "clip_norm", "ema", "reduction", "class_weights", "dice"),
     ),
     "augmentation": AUGMENTATION,
-    "machine": ("device", "precision", "workers", "cache", "check_first"),
-    "run folder": ("run", "resume", "overwrite"),
+    "machine": ("device", "precision", "compile", "deterministic", "workers", "cache"),
+    "run folder": (*("run", "resume", "overwrite", "save_every", "tensorboard", "check_first"),),
 }
 
 
@@ -50,16 +54,18 @@ def add_arguments(parser: Any) -> None:
 
 
 def settings(args: Any) -> TrainConfig:
-    """The settings of the command line; a resumed run starts from those in its folder."""
+    """The settings of the command line; a resumed run starts from those in its folder.
+
+    Raises :class:`UsageError` for wrong ones, and where there is nothing to resume.
+    """
     from fcnseg.cli.parser import given
+    from fcnseg.cli.resuming import stored_settings
 
     flags = given(args)
     file = args.config
     if file is None and flags.get("resume"):
-        stored = TrainConfig(**{"run": flags["run"]} if "run" in flags else {}).run_folder
-        kept = stored / "config.yaml"
-        if kept.is_file():
-            file, flags = kept, {"overwrite": False, **flags}
+        names = ("run", "data", "backbone", "variant", "stages")
+        file, flags = stored_settings(TrainConfig, flags, names)
     return load_config(TrainConfig, file, flags)
 
 
@@ -69,35 +75,36 @@ def run(args: Any) -> None:
         print(to_yaml(config, comments=True), end="")
         return
 
-    from fcnseg.build import train
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_scores
+    from fcnseg.engine.interrupt import Interruption
+    from fcnseg.engine.world import is_first_process
+    from fcnseg.stages import train_all
 
-    with Progress() as progress:
-        try:
-            result = train(config, progress)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_kept(config)) from None
-    print_scores(result.scores, result.classes)
-    print(f"best mean IU {100 * result.best_mean_iu:.1f} % in epoch {result.best_epoch}")
-    print(f"wrote {result.best} (the best checkpoint)")
+    with Progress() as progress, Interruption() as stop:
+        results = train_all(config, progress, stop)
+    if not is_first_process():
+        return
+    for result in results:
+        print(f"{result.folder}, last epoch:")
+        print_scores(result.evaluation.scores, result.evaluation.classes)
+        print(f"best mean IU {100 * result.best_score:.1f} % in epoch {result.best_epoch}")
+        print_written(result.folder, config.tensorboard)
+
+
+def print_written(
+    folder: Path, tensorboard: bool, samples: str = "image, truth, prediction, difference"
+) -> None:
+    """Say what a training left in its folder; ``samples`` says what the pictures there show."""
     for name, meaning in (
+        ("best.safetensors", "the best checkpoint"),
+        ("report.html", "everything on a page"),
         ("metrics.json", "the scores"),
         ("log.jsonl", "every step"),
-        ("curves.png", "loss and mean IU"),
-        ("samples/", "image, truth, prediction, difference"),
+        ("curves.png", "loss and scores"),
+        ("samples/", samples),
         ("last/", "what --resume needs"),
+        *([("tensorboard/", "events for TensorBoard")] if tensorboard else []),
     ):
-        print(f"wrote {result.folder / name} ({meaning})")
-
-
-def _kept(config: TrainConfig) -> str:
-    """What an interrupted run leaves, and how to go on."""
-    from fcnseg.engine.run import RunFolder
-
-    folder = config.run_folder
-    if not RunFolder(folder).state.is_file():
-        return f"{folder}: no epoch was finished; start again with --overwrite"
-    return (
-        f"{folder} keeps every finished epoch; continue with `fcnseg train --run {folder} --resume`"
-    )
+        if (folder / name).exists():
+            print(f"wrote {folder / name} ({meaning})")

@@ -34,8 +34,7 @@ def run(args: Any) -> None:
 
     from fcnseg.cli.progress import Progress
     from fcnseg.cli.tables import print_json, print_table
-    from fcnseg.engine.evaluate import scores_on
-    from fcnseg.engine.run import named_scores
+    from fcnseg.engine.evaluate import named_scores, scores_on
     from fcnseg.engine.upper_bound import upper_bounds
     from fcnseg.sources import build_evaluation_source
 

@@ -1,13 +1,14 @@
 """Images for a classifier: a folder of each class, named after it."""
 
 import os
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fcnseg.data.faults import first_names, raise_faults
-from fcnseg.data.images import IMAGE_ENDINGS, read_image, read_scaled
+from fcnseg.data.images import IMAGE_ENDINGS, read_image, read_scaled, read_size
 from fcnseg.data.sample import MAX_PIXELS
 from fcnseg.errors import DataError
 
@@ -40,7 +41,8 @@ class ClassFolders:
         root: the folder of classes, or of splits if ``split`` is given and a folder of it.
         split: "train", "val" or "test" where the root has such folders; None: the root itself.
         max_pixels: larger images are refused before decoding.
-        short_side: what the short side of an image is scaled to, in pixels; None: as it is.
+        short_side: what the short side of a larger image is scaled down to, in pixels; None: every
+            image is as it is.
 
     Raises:
         DataError: there is no such folder, fewer than two classes, a class without images, images
@@ -73,11 +75,18 @@ class ClassFolders:
     def __getitem__(self, index: int) -> Example:
         """Decode one image; raises :class:`DataError` naming the file if it is damaged."""
         path, class_id = self._files[index]
-        if self._short_side is None:
+        side = self._short_side
+        if side is None or min(read_size(path, self._max_pixels)) <= side:
             image = read_image(path, self._max_pixels)
         else:
-            image, _ = read_scaled(path, self._max_pixels, self._short_side)
+            image, _ = read_scaled(path, self._max_pixels, side)
         return Example(image, class_id, self.id(index))
+
+    def scaled(self, short_side: int | None) -> "ClassFolders":
+        """Return the same images with another ``short_side``."""
+        other = copy(self)
+        other._short_side = short_side
+        return other
 
     def class_id(self, index: int) -> int:
         """Return the class of an image without decoding it."""

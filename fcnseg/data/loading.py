@@ -1,8 +1,6 @@
 """Sources to batches, with or without worker processes.
 
-Nothing here draws from a global random state: the order of the samples is a function of (seed,
-epoch), the augmentation of a sample a function of (seed, epoch, index), whatever the number of
-workers.
+Nothing here draws from a global random state, and the number of workers changes nothing.
 """
 
 import math
@@ -14,20 +12,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from fcnseg.data.order import augmentation_seed, epoch_batches
 from fcnseg.data.sample import VOID, Colour, Sample, Source
-from fcnseg.errors import DataError, EnvironmentFault, FcnsegError, UsageError
+from fcnseg.data.workers import LESS_MEMORY, in_order, loader_settings, results
+from fcnseg.errors import DataError, FcnsegError, UsageError
 
 Transform = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
-# What a random number is for; without it (seed, epoch) and (seed, epoch, 0) would be one seed.
-_ORDER, _AUGMENTATION = 1, 2
-
-_KEPT_BYTES = 1 << 24
-
 # Evaluation holds at most this many batches' worth of images that wait for others of their size.
 _WAITING_BATCHES = 8
-
-_LESS_MEMORY = "lower --workers or --batch-size"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,18 +67,6 @@ def _empty(*shape: int) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(shared).view(shape)
 
 
-def epoch_order(length: int, seed: int, epoch: int) -> list[int]:
-    """Return the indices 0 to ``length`` - 1 in the order of an epoch, the same everywhere."""
-    numbers = np.random.default_rng(np.random.SeedSequence([_ORDER, seed, epoch]))
-    return numbers.permutation(length).tolist()
-
-
-def augmentation_seed(seed: int, epoch: int, index: int) -> int:
-    """Return the seed, 0 to 2**64 - 1, for augmenting sample ``index`` in ``epoch``."""
-    sequence = np.random.SeedSequence([_AUGMENTATION, seed, epoch, index])
-    return int(sequence.generate_state(1, np.uint64)[0])
-
-
 class TrainingLoader:
     """The batches of one epoch; see :func:`training_loader`. Can be iterated any number of times.
 
@@ -106,9 +87,9 @@ class TrainingLoader:
             self._tasks,
             batch_sampler=self._batches,
             collate_fn=_Collate(self._fill),
-            **_common(self._workers),
+            **loader_settings(self._workers),
         )
-        yield from _unwrapped(loader, _LESS_MEMORY)
+        yield from results(loader, LESS_MEMORY)
 
 
 class EvaluationLoader:
@@ -123,7 +104,7 @@ class EvaluationLoader:
     def __iter__(self) -> Iterator[Batch]:
         tasks = _Tasks(self._source, None, 0, 0)
         waiting: dict[tuple[int, ...], list[Sample]] = {}
-        for sample in in_order(tasks, self._workers, _LESS_MEMORY):
+        for sample in in_order(tasks, self._workers, LESS_MEMORY):
             group = waiting.setdefault(sample.label.shape, [])
             group.append(sample)
             if len(group) == self._batch_size:
@@ -144,21 +125,30 @@ def training_loader(
     workers: int = 0,
     fill: Colour = (0, 0, 0),
     first_batch: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    sampling: str = "once",
 ) -> TrainingLoader:
-    """Return the batches of one epoch: every sample once, the last batch possibly smaller.
+    """Return the batches of one epoch, or one process's share of each.
+
+    Their samples are those of :func:`~fcnseg.data.order.epoch_batches`; the last batch may be
+    smaller.
 
     Args:
         source: where samples come from.
         transform: called with image, label and a seed that is a function of (seed, epoch, index).
-        batch_size: samples a batch, 1 or more.
+        batch_size: samples a batch of this process, 1 or more.
         seed: 0 or more.
         epoch: 0 or more; together with ``seed`` it decides the order.
         workers: processes that prepare batches; 0 prepares them in this process.
         fill: (r, g, b) beside images that are smaller than the largest of their batch.
         first_batch: how many batches of the epoch to leave out, for going on in the middle.
+        rank: which of ``world_size`` processes this is, from 0.
+        world_size: processes that train together.
+        sampling: ``"once"`` or ``"replacement"``, as :func:`~fcnseg.data.order.epoch_order` says.
 
     Raises:
-        UsageError: a number is out of range.
+        UsageError: a number is out of range, or there are fewer samples than processes.
         DataError: on construction, the source is empty; while iterating, a sample is faulty, in
             the words of the source, whether a worker or this process read it.
         EnvironmentFault: while iterating, a worker process was killed.
@@ -167,8 +157,7 @@ def training_loader(
     for name, value in (("seed", seed), ("epoch", epoch), ("first_batch", first_batch)):
         if value < 0:
             raise UsageError(f"{name}: expected 0 or more, got {value}")
-    order = epoch_order(len(source), seed, epoch)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = epoch_batches(len(source), batch_size, seed, epoch, rank, world_size, sampling)
     tasks = _Tasks(source, transform, seed, epoch)
     return TrainingLoader(tasks, batches[first_batch:], workers, fill)
 
@@ -181,26 +170,6 @@ def evaluation_loader(source: Source, batch_size: int, workers: int = 0) -> Eval
     """
     _check_numbers(source, batch_size, workers)
     return EvaluationLoader(source, batch_size, workers)
-
-
-def in_order(tasks: Any, workers: int, remedy: str = "lower --workers") -> Iterator[Any]:
-    """Yield ``tasks[0]``, ``tasks[1]``, … as they are, prepared by ``workers`` processes.
-
-    ``tasks`` is picklable and has ``__len__`` and ``__getitem__``, which returns an error of ours
-    in place of raising it; here it is raised. ``remedy`` is what to do where a worker is killed.
-
-    Raises:
-        UsageError: fewer than 0 workers.
-        EnvironmentFault: while iterating, a worker process was killed.
-    """
-    if workers < 0:
-        raise UsageError(f"--workers: expected 0 or more, got {workers}")
-    if len(tasks) == 0:
-        return
-    loader: DataLoader = DataLoader(
-        tasks, batch_size=None, collate_fn=_as_it_is, **_common(min(workers, len(tasks)))
-    )
-    yield from _unwrapped(loader, remedy)
 
 
 class _Tasks(Dataset[Any]):
@@ -238,49 +207,6 @@ class _Collate:
                 return item
             samples.append(item)
         return collate(samples, self._fill)
-
-
-def _unwrapped(loader: DataLoader, remedy: str) -> Iterator[Any]:
-    try:
-        for item in loader:
-            if isinstance(item, FcnsegError):
-                raise item
-            yield item
-    except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):
-            raise
-        raise EnvironmentFault(
-            f"--workers: a loader process was killed (out of memory?); {remedy}"
-        ) from error
-
-
-def _common(workers: int) -> dict[str, Any]:
-    _keep_freed_memory()
-    # Without a generator of its own, iter(DataLoader) draws from torch's global one.
-    return {
-        "num_workers": workers,
-        "generator": torch.Generator().manual_seed(0),
-        "worker_init_fn": _start_worker if workers else None,
-    }
-
-
-def _start_worker(worker: int) -> None:  # noqa: ARG001
-    # OpenCV's threads do not survive a fork, and workers are the parallelism already.
-    import cv2
-
-    cv2.setNumThreads(0)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    # glibc takes the largest block that was freed as the size of what is worth keeping. Without a
-    # large one, the pages of a photograph go back to the system after each sample, and asking for
-    # them again takes a sixth of the time that decoding does.
-    np.empty(_KEPT_BYTES, np.uint8)
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
 
 
 def _check_numbers(source: Source, batch_size: int, workers: int) -> None:

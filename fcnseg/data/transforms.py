@@ -31,7 +31,8 @@ class TrainingTransform:
     """Random crops of a sample, all drawn from the seed of the call.
 
     Args:
-        crop_size: (height, width) of the result, in pixels.
+        crop_size: (height, width) of the result, in pixels; None for whole images, scaled and
+            turned in place.
         scale: (smallest, largest) factor of the random scaling; (1, 1) keeps the size.
         flip: probability of the mirror image, 0 to 1.
         rotate: largest angle of the random rotation, 0 to 180 degrees either way.
@@ -51,7 +52,7 @@ class TrainingTransform:
 
     def __init__(
         self,
-        crop_size: tuple[int, int],
+        crop_size: tuple[int, int] | None,
         scale: tuple[float, float] = (0.5, 2.0),
         flip: float = 0.5,
         rotate: float = 0.0,
@@ -60,7 +61,7 @@ class TrainingTransform:
         max_class_share: float = 1.0,
         fill: Colour = (0, 0, 0),
     ) -> None:
-        if len(crop_size) != 2 or min(crop_size) < 1:
+        if crop_size is not None and (len(crop_size) != 2 or min(crop_size) < 1):
             raise UsageError(f"--crop-size: expected height and width above 0, got {crop_size}")
         low, high = scale
         if not 0 < low <= high < float("inf"):
@@ -79,7 +80,7 @@ class TrainingTransform:
             raise UsageError(
                 f"--max-class-share: expected above 0 and at most 1, got {max_class_share}"
             )
-        self.crop_size = (int(crop_size[0]), int(crop_size[1]))
+        self.crop_size = None if crop_size is None else (int(crop_size[0]), int(crop_size[1]))
         self.scale = (float(low), float(high))
         self.rotate = float(rotate)
         self.max_class_share = float(max_class_share)
@@ -125,7 +126,9 @@ class TrainingTransform:
         """Return a crop that no class fills too much, if one is found, and its labels."""
         factor = numbers.uniform(*self.scale)
         angle = numbers.uniform(-self.rotate, self.rotate) if self.rotate else 0.0
-        how = ((label.shape[0], label.shape[1]), self.crop_size, factor, angle, numbers)
+        size = (label.shape[0], label.shape[1])
+        whole = (max(round(size[0] * factor), 1), max(round(size[1] * factor), 1))
+        how = (size, self.crop_size or whole, factor, angle, numbers)
         best = draw_crop(*how)
         best_label = cut_label(label, best)
         if self.max_class_share == 1:
@@ -167,7 +170,7 @@ class _Colours(A.ImageOnlyTransform):
 
 
 def _steps(
-    crop_size: tuple[int, int], flip: float, colour: float, blur: float, fill: Colour
+    crop_size: tuple[int, int] | None, flip: float, colour: float, blur: float, fill: Colour
 ) -> list[Any]:
     steps: list[Any] = []
     if flip:
@@ -176,6 +179,8 @@ def _steps(
         steps.append(_Colours(colour, p=_COLOURED))
     if blur:
         steps.append(A.GaussianBlur(blur_limit=0, sigma_limit=_BLUR_SIGMA, p=blur))
+    if crop_size is None:
+        return steps
     steps.append(
         A.PadIfNeeded(
             min_height=crop_size[0],

@@ -1,7 +1,7 @@
 """Checkpoints: a model with all that its use needs, and the state that training resumes from."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,33 +9,45 @@ import torch
 from torch import Tensor
 
 import fcnseg
+from fcnseg.engine.average import Average
 from fcnseg.engine.tensors import read_content, read_tensors, write_tensors
 from fcnseg.errors import NumericError, WeightsError
 from fcnseg.model import FCN
 from fcnseg.upsample import Upsample
 from fcnseg.weights.state import shown
 
+_REMEMBERED = {"AdamW": ("step", "exp_avg", "exp_avg_sq"), "SGD": ("momentum_buffer",)}
+_KINDS = {"model": "a segmentation network", "classifier": "a classifier"}
+
 
 @dataclass
 class Progress:
-    """How far a run is: epochs trained, optimizer steps, the best mean IU and its epoch.
+    """How far a run is.
 
-    ``evaluated`` is ``epoch``, or one less while the scores of the epoch are still to come;
-    ``loss`` is the mean training loss of the epoch. ``data`` is what
-    :func:`~fcnseg.engine.continuity.describe_data` says of the samples; {} in older runs.
+    Attributes:
+        epoch: epochs trained to their end.
+        step: optimizer steps.
+        loss: sum of the losses of the steps since the last epoch that was evaluated.
+        best_score: the highest score of an evaluation, -1 before the first, and its epoch.
+        best_epoch: see above; 0 before the first.
+        data: what :func:`~fcnseg.engine.continuity.describe_data` says of the samples.
+        machine: what :func:`~fcnseg.engine.continuity.describe_machine` says.
     """
 
     epoch: int = 0
     step: int = 0
-    best_mean_iu: float = -1.0
-    best_epoch: int = 0
-    evaluated: int = 0
     loss: float = 0.0
+    best_score: float = -1.0
+    best_epoch: int = 0
     data: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
 
 
-def save_model(path: str | Path, model: FCN, config: Mapping[str, Any] | None = None) -> None:
+def save_model(path: str | Path, model: Any, config: Mapping[str, Any] | None = None) -> None:
     """Write weights, classes, palette, preprocessing and ``config`` as one safetensors file.
+
+    ``model`` is an :class:`~fcnseg.model.FCN` or another module whose ``info`` has a ``kind``
+    and a ``to_dict()``.
 
     Raises :class:`NumericError` if a tensor is not finite and :class:`EnvironmentFault` if the
     disk refuses; a file that was there before is then untouched.
@@ -43,7 +55,7 @@ def save_model(path: str | Path, model: FCN, config: Mapping[str, Any] | None = 
     tensors = model.state_dict()
     _check_finite(path, tensors)
     content = {
-        "kind": "model",
+        "kind": model.info.kind,
         "version": fcnseg.__version__,
         "info": model.info.to_dict(),
         "config": dict(config or {}),
@@ -51,18 +63,37 @@ def save_model(path: str | Path, model: FCN, config: Mapping[str, Any] | None = 
     write_tensors(Path(path), tensors, content)
 
 
-def read_model(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The ``ModelInfo`` dictionary and the tensors of a checkpoint.
+def read_model(path: str | Path, kind: str = "model") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The description and the tensors of a network in a checkpoint.
 
-    Raises :class:`WeightsError` for a missing, damaged or foreign file.
+    A state for resuming will do too: what is read of it is the averaged network where it has one.
+    ``kind`` is ``"model"`` for an FCN, ``"classifier"`` for a classifier. Raises
+    :class:`WeightsError` for a missing, damaged or foreign file.
     """
     content, tensors = read_tensors(Path(path))
-    if content.get("kind") != "model":
-        raise WeightsError(f"{path}: a training state, not a model; give best.safetensors")
+    found = content.get("kind")
+    if found == "state":
+        found = content.get("model")
+        averaged = _below(tensors, "average.module.")
+        tensors = averaged or _below(tensors, "model.")
+    if found != kind:
+        wanted, got = _KINDS.get(kind, kind), _KINDS.get(str(found), shown(str(found)))
+        takes = "heatmap, classify and --weights of train take it, here give"
+        otherwise = takes if found == "classifier" else "give"
+        raise WeightsError(f"{path}: holds {got}, not {wanted}; {otherwise} another checkpoint")
     info = content.get("info")
     if not isinstance(info, dict):
         raise WeightsError(f"{path}: does not say what network it holds; give another checkpoint")
     return info, tensors
+
+
+def kind_of(path: str | Path) -> str:
+    """``"model"`` or ``"classifier"``: what network a checkpoint holds.
+
+    Raises :class:`WeightsError` for a missing or foreign file.
+    """
+    content = read_content(Path(path))
+    return str(content.get("model" if content.get("kind") == "state" else "kind"))
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -79,25 +110,32 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 def save_state(
     path: Path,
-    model: FCN,
+    model: Any,
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     scaler: torch.amp.GradScaler | None = None,
+    average: Average | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what resuming needs: weights, optimizer, loss scale, random states and progress."""
+    """Write what resuming needs: weights, their average, optimizer, loss scale and progress.
+
+    There is no random state among it: the order of the samples, their augmentation and what is
+    random in the network are functions of the seed and the position.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    _check_finite(path, tensors)
+    if average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in average.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
             if value is not None:
                 tensors[f"optimizer.{index}.{key}"] = value
-    tensors["random.cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        for index, state in enumerate(torch.cuda.get_rng_state_all()):
-            tensors[f"random.cuda.{index}"] = state
+    _check_finite(path, tensors)
     content = {
         "kind": "state",
         "version": fcnseg.__version__,
+        "model": model.info.kind,
+        "info": model.info.to_dict(),
+        "config": dict(config or {}),
         "progress": asdict(progress),
         "scaler": {} if scaler is None else scaler.state_dict(),
     }
@@ -106,31 +144,60 @@ def save_state(
 
 def load_state(
     path: Path,
-    model: FCN,
+    model: Any,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler | None = None,
+    average: Average | None = None,
 ) -> Progress:
     """Restore in place what :func:`save_state` wrote and return the progress.
 
     Learning rates and decays are not restored: they follow from the configuration and the step.
-    Raises :class:`WeightsError` if the file is damaged or belongs to another network.
+    Raises :class:`WeightsError` if the file is damaged or belongs to another network; nothing is
+    restored then.
     """
     content, tensors = read_tensors(path)
     if content.get("kind") != "state":
-        raise WeightsError(f"{path}: a model, not a training state; start a run with --init-from")
+        raise WeightsError(f"{path}: a model, not a training state; start another --run from it")
+    progress = _progress(path, content.get("progress"))
+    wrong = _not_finite(tensors)
+    if wrong is not None:
+        raise WeightsError(f"{path}: {shown(wrong)} holds NaN or infinity; not a state")
+    averaged = _below(tensors, "average.")
+    if bool(averaged) != (average is not None):
+        has = "has" if averaged else "has no"
+        raise WeightsError(f"{path}: {has} averaged weights; resume with the --ema it began with")
+    states = _optimizer_states(path, optimizer, _below(tensors, "optimizer."))
+    scale = content.get("scaler")
+    if not isinstance(scale, dict) or not all(isinstance(v, (int, float)) for v in scale.values()):
+        raise WeightsError(f"{path}: its loss scale is {shown(repr(scale))}; not a state")
+    if average is not None:
+        average.load(averaged)
     load_tensors(path, model, _below(tensors, "model."))
-    _load_optimizer(optimizer, _below(tensors, "optimizer."))
-    torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available():
-        for index, state in _below(tensors, "random.cuda.").items():
-            if int(index) < torch.cuda.device_count():
-                torch.cuda.set_rng_state(state, int(index))
-    if scaler is not None and content.get("scaler"):
-        scaler.load_state_dict(content["scaler"])
-    return Progress(**content["progress"])
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    if scaler is not None and scale.keys() == scaler.state_dict().keys():
+        scaler.load_state_dict(scale)
+    return progress
 
 
-def load_tensors(path: str | Path, model: FCN, tensors: Mapping[str, Tensor]) -> None:
+def _progress(path: Path, values: Any) -> Progress:
+    kinds = {item.name: type(getattr(Progress(), item.name)) for item in fields(Progress)}
+    if not isinstance(values, dict) or set(values) != set(kinds):
+        raise WeightsError(
+            f"{path}: does not say how far the run was, or was written by another version of "
+            "fcnseg; start another --run from the best checkpoint"
+        )
+    for name, kind in kinds.items():
+        numbers = (int, float) if kind is float else (kind,)
+        if not isinstance(values[name], numbers) or isinstance(values[name], bool):
+            raise WeightsError(f"{path}: its {name} is {shown(repr(values[name]))}; not a state")
+        least = -1 if name == "best_score" else 0
+        if kind is not dict and not least <= values[name] < 2**63:
+            raise WeightsError(f"{path}: its {name} is {values[name]}; not a state")
+    return Progress(**values)
+
+
+def load_tensors(path: str | Path, model: Any, tensors: Mapping[str, Tensor]) -> None:
     """Load every tensor of ``model``. Raises :class:`WeightsError` with counts unless the names
     and shapes are exactly the model's."""
     own = model.state_dict()
@@ -140,7 +207,8 @@ def load_tensors(path: str | Path, model: FCN, tensors: Mapping[str, Tensor]) ->
     if missing or extra or other:
         first = (missing + extra + other)[0]
         raise WeightsError(
-            f"{path}: does not fit this {model.info.backbone} {model.info.variant}: "
+            f"{path}: does not fit this {model.info.backbone} "
+            f"{getattr(model.info, 'variant', 'classifier')}: "
             f"{len(missing)} tensors missing, {len(extra)} unknown, {len(other)} of another shape "
             f"(first: {shown(first)}); give a checkpoint of the same network"
         )
@@ -177,18 +245,35 @@ def load_fitting(path: str | Path, model: FCN) -> tuple[int, list[str]]:
     return len(fitting), kept
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def _optimizer_states(
+    path: Path, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """What the optimizer remembers of each parameter, in the parameter's memory format.
+
+    Raises :class:`WeightsError` unless every tensor is a number or has its parameter's shape.
+    """
+    remembered = _REMEMBERED[type(optimizer).__name__]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        index, key = name.split(".", 1)
-        like = parameters[int(index)]
-        if tensor.shape == like.shape:
+        index, _, key = name.partition(".")
+        known = index.isdecimal() and int(index) < len(parameters) and key in remembered
+        like = parameters[int(index)] if known else None
+        if like is None or tensor.shape != (() if key == "step" else like.shape):
+            raise WeightsError(
+                f"{path}: optimizer.{shown(name)} belongs to another network or --optimizer; "
+                "resume with the settings that the run was started with"
+            )
+        if tensor.ndim:
             # the memory format of the parameter, so that the arithmetic is the same to the bit
             tensor = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor)
         states.setdefault(int(index), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    if any(len(state) < len(remembered) for state in states.values()):
+        raise WeightsError(
+            f"{path}: lacks a part of what the optimizer remembers; start another --run from the "
+            "best checkpoint"
+        )
+    return states
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -196,9 +281,17 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _check_finite(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    name = _not_finite(tensors)
+    if name is not None:
+        raise NumericError(
+            f"{path}: not written, because {name} holds NaN or infinity; the checkpoint before is "
+            "kept; lower the learning rate"
+        )
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN or infinity."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise NumericError(
-                f"{path}: not written, because {name} holds NaN or infinity; the checkpoint "
-                "before is kept; lower the learning rate"
-            )
+            return name
+    return None

@@ -1,25 +1,37 @@
-"""What a resumed run must find as it was: the samples, their classes and what they weigh."""
+"""What a resumed run must find as it was, and what may change the last digits of its result."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from fcnseg.data.sample import Source
+import torch
 
 _LISTS = ("training", "validation")
 
 
+class Listed(Protocol):
+    """Samples with names, and the names of their classes."""
+
+    @property
+    def classes(self) -> Sequence[str]: ...
+    def __len__(self) -> int: ...
+    def id(self, index: int) -> str: ...
+
+
 def describe_data(
-    sources: tuple[Source, Source], class_weights: Sequence[float] | None
+    sources: tuple[Listed, Listed],
+    class_weights: Sequence[float] | None = None,
+    images_a_step: int = 0,
 ) -> dict[str, Any]:
-    """Return plain values that are equal for the same classes, samples and weights.
+    """Return plain values that are equal for the same classes, samples, weights and steps.
 
     Samples are told by their names and their order, not by what the files hold.
     """
     described: dict[str, Any] = {
         "classes": list(sources[0].classes),
         "class weights": None if class_weights is None else [float(w) for w in class_weights],
+        "images a step": images_a_step,
     }
     for name, source in zip(_LISTS, sources, strict=True):
         ids = json.dumps([source.id(index) for index in range(len(source))])
@@ -40,6 +52,29 @@ def data_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         else:
             found.append(f"{name}: {_short(then[name])} -> {_short(value)}")
     return found
+
+
+def describe_machine(
+    device: torch.device, precision: torch.dtype, processes: int
+) -> dict[str, Any]:
+    """Return what the last digits of a result depend on, as plain values."""
+    kind = device.type
+    if kind == "cuda":
+        kind = torch.cuda.get_device_name(device)
+    elif kind == "cpu":
+        kind = f"cpu with {torch.backends.cpu.get_cpu_capability()}"
+    return {
+        "torch": str(torch.__version__),
+        "device": kind,
+        "precision": str(precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+    }
+
+
+def machine_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in what two descriptions of a machine differ."""
+    return [f"{n}: {_short(then[n])} -> {_short(v)}" for n, v in now.items() if then.get(n, v) != v]
 
 
 def _short(value: Any) -> str:

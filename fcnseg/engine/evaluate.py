@@ -1,6 +1,7 @@
 """Evaluation with one streaming confusion matrix."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,18 +28,35 @@ def evaluate(
     Raises :class:`NumericError`, naming the images, where a score is not finite.
     """
     confusion = ConfusionMatrix(model.info.num_classes)
+    for _, counts in each_image(model, batches, device, precision, observer, total):
+        confusion.merge(counts)
+    return confusion
+
+
+def each_image(
+    model: Segmenter,
+    batches: Iterable[Batch],
+    device: torch.device,
+    precision: torch.dtype = torch.float32,
+    observer: Observer = silent,
+    total: int = 0,
+) -> Iterator[tuple[str, ConfusionMatrix]]:
+    """The name and the counts of each image; otherwise as :func:`evaluate`."""
     was_training = model.training
     model.eval()
     done = 0
     try:
         for batch in batches:
             labels_NHW = predict_labels(model, batch.images, batch.ids, device, precision)
-            confusion.update(labels_NHW, batch.labels.to(device, non_blocking=True))
+            truth_NHW = batch.labels.to(device, non_blocking=True)
+            for name, predicted, truth in zip(batch.ids, labels_NHW, truth_NHW, strict=True):
+                counts = ConfusionMatrix(model.info.num_classes)
+                counts.update(predicted, truth)
+                yield name, counts
             done += len(batch.ids)
             observer(Evaluating(done, total))
     finally:
         model.train(was_training)
-    return confusion
 
 
 def predict_labels(
@@ -70,3 +88,10 @@ def is_collapsed(confusion: ConfusionMatrix) -> bool:
     """True if every prediction is one class while the truth has several."""
     counts = torch.as_tensor(confusion.counts)
     return int((counts.sum(0) > 0).sum()) == 1 and int((counts.sum(1) > 0).sum()) > 1
+
+
+def named_scores(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
+    """The scores as JSON-able values, IU per class by name."""
+    values = scores.to_dict()
+    values["class_iu"] = dict(zip(classes, scores.class_iu, strict=True))
+    return values

@@ -3,7 +3,7 @@
 An observer is any function that takes one event.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,10 @@ from fcnseg.metrics import Scores
 
 @dataclass(frozen=True)
 class Started:
-    """Training begins: at ``epoch`` of ``epochs`` (from 0), in ``folder``."""
+    """Training begins: at ``epoch`` of ``epochs`` (from 0), in ``folder``.
+
+    ``step`` of ``total_steps`` are done already in a run that goes on.
+    """
 
     folder: Path
     epoch: int
@@ -20,6 +23,8 @@ class Started:
     steps_per_epoch: int
     training_images: int
     validation_images: int
+    step: int = 0
+    total_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,24 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """An epoch of a classifier is over (``epoch`` counts from 1).
+
+    ``loss`` is the mean training loss of the epoch; accuracies are shares in [0, 1], those of
+    ``classes`` None where no test image shows the class.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    test_loss: float
+    test_accuracy: float
+    train_accuracy: float
+    classes: Mapping[str, float | None]
+    best: bool
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something a person should know; ``warning`` where it may spoil the result."""
 
@@ -77,7 +100,7 @@ class Notice:
     warning: bool = False
 
 
-Event = Downloading | Started | Stepped | Evaluating | Evaluated | Notice
+Event = Downloading | Started | Stepped | Evaluating | Evaluated | Tested | Notice
 Observer = Callable[[Event], None]
 
 

@@ -2,29 +2,29 @@
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from fcnseg.data.sample import Source
 from fcnseg.engine.checkpoint import Progress
-from fcnseg.engine.evaluate import predict_labels
+from fcnseg.engine.lock import NAME as LOCK
 from fcnseg.engine.log import Log, cut_log
+from fcnseg.engine.states import States
 from fcnseg.errors import EnvironmentFault, UsageError
 from fcnseg.files import write_atomically
-from fcnseg.metrics import Scores
-from fcnseg.model import FCN
-from fcnseg.render.comparison import comparison
-from fcnseg.render.curves import training_curves
-from fcnseg.render.files import write_image
 
 # The best checkpoint of an older run is not among them: it stays until the first epoch of the
 # new run replaces it, so that a run which fails early costs nothing.
-_CLEARED = ("config.yaml", "log.jsonl", "metrics.json", "curves.png")
-_FOLDERS = ("last", "samples")
+_CLEARED = ("metrics.json", "curves.png", "report.html")
+_FOLDERS = ("last", "samples", "tensorboard")
+_UNFINISHED = re.compile(r"\..+\.part|\.tmp\w+|\.probe\.\d+")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file of that name is what a process was writing when it was killed, or its lock."""
+    return name == LOCK or _UNFINISHED.fullmatch(name) is not None
 
 
 class RunFolder:
@@ -36,96 +36,110 @@ class RunFolder:
         self.log = path / "log.jsonl"
         self.metrics = path / "metrics.json"
         self.best = path / "best.safetensors"
-        self.state = path / "last" / "state.safetensors"
+        self.states = States(path / "last")
         self.samples = path / "samples"
         self.curves = path / "curves.png"
+        self.report = path / "report.html"
+        self.tensorboard = path / "tensorboard"
 
     def check(self, resume: bool, overwrite: bool) -> None:
         """Raise :class:`UsageError` if the run may not start here; changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path}: is a file; give a folder with --run")
-        if resume and not (self.config.is_file() and self.state.is_file()):
+        saved = bool(self.states.files())
+        if resume and not (self.config.is_file() and saved):
             raise UsageError(
-                f"{self.path}: nothing to resume, no epoch was finished here; "
-                "start it without --resume"
+                f"{self.path}: nothing to resume, no state was saved here; start it without "
+                "--resume"
             )
-        occupied = self.path.is_dir() and any(self.path.iterdir())
+        there = self.path.iterdir() if self.path.is_dir() else ()
+        occupied = not all(is_unfinished(path.name) for path in there)
         if occupied and not (resume or overwrite):
-            if self.state.is_file():
+            if saved:
                 ways = "--resume to continue it, --overwrite to replace it, or another --run"
-            elif self.config.is_file() and self.log.is_file():
-                ways = "--overwrite to replace it (no epoch was finished there), or another --run"
+            elif self._is_run():
+                ways = "--overwrite to replace it (nothing was saved there), or another --run"
             else:
                 ways = "another --run: it is not a run folder"
             raise UsageError(f"{self.path}: exists already; give {ways}")
-        if occupied and overwrite and not (self.config.is_file() and self.log.is_file()):
+        if occupied and overwrite and not self._is_run():
             raise UsageError(f"{self.path}: not a run folder, so not overwritten; give another")
 
-    def create(self, config_yaml: str, resumed: Progress | None = None) -> Log:
+    def _is_run(self) -> bool:
+        """Whether a training made what is here; one that was killed at once made an empty log."""
+        if self.config.is_file() and self.log.is_file():
+            return True
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return all(
+            is_unfinished(p.name) or (p == self.log and p.stat().st_size == 0) for p in files
+        )
+
+    def create(
+        self, config_yaml: str, resumed: Progress | None = None, evaluated: bool = True
+    ) -> Log:
         """Make the folder ready and open its log.
 
-        ``resumed`` says where to continue; without it what an older run left is removed, but for
-        its best checkpoint. Raises :class:`EnvironmentFault` if the folder cannot be written to.
+        ``resumed`` says where to continue, ``evaluated`` whether the evaluation there was finished;
+        without it what an older run left is removed, but for its best checkpoint. Raises
+        :class:`EnvironmentFault` if the folder cannot be written to.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if resumed is None:
                 self._clear()
-            self.state.parent.mkdir(exist_ok=True)
+            self.states.folder.mkdir(exist_ok=True)
             self.samples.mkdir(exist_ok=True)
-            for folder in (self.path, self.state.parent, self.samples):
+            for folder in (self.path, self.states.folder, self.samples):
+                _remove_unfinished(folder)
                 probe = folder / f".probe.{os.getpid()}"
                 probe.write_bytes(b"")
                 probe.unlink()
             if resumed is None:
-                self.config.write_text(config_yaml, encoding="utf-8")
-            else:
-                cut_log(self.log, resumed.step, resumed.evaluated)
+                write_atomically(self.log, b"")
+            if not self.config.is_file() or self.config.read_text("utf-8") != config_yaml:
+                write_atomically(self.config, config_yaml.encode())
+            if resumed is not None:
+                cut_log(self.log, resumed.step, evaluated)
             return Log(self.log)
         except OSError as error:
             raise EnvironmentFault(
                 f"{self.path}: cannot be written to ({error.strerror}); give another --run"
             ) from error
 
-    def write_metrics(self, values: dict[str, Any]) -> None:
-        """Replace ``metrics.json``."""
+    def write_metrics(self, values: Mapping[str, Any]) -> None:
+        """Replace ``metrics.json``, the last file that an evaluation writes."""
         write_atomically(self.metrics, (json.dumps(values, indent=2) + "\n").encode())
 
-    def write_curves(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Redraw ``curves.png`` from the rows of the log."""
-        write_image(self.curves, training_curves(rows))
+    def evaluation_of(self, progress: Progress) -> dict[str, Any] | None:
+        """What ``metrics.json`` says of the evaluation at ``progress``; None if it is of another.
 
-    def write_samples(
-        self,
-        model: FCN,
-        source: Source,
-        device: torch.device,
-        precision: torch.dtype,
-        count: int = 4,
-    ) -> None:
-        """Overwrite the panels of ``count`` images, always the same, spread over ``source``."""
-        was_training = model.training
-        model.eval()
-        chosen = sorted({i * len(source) // count for i in range(count)})
-        for index in chosen:
-            sample = source[index]
-            images_13HW = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None]
-            labels_1HW = predict_labels(model, images_13HW, [sample.id], device, precision)
-            predicted = labels_1HW[0].to(torch.uint8).cpu().numpy()
-            panel = comparison(sample.image, sample.label, predicted, source.palette)
-            write_image(self.samples / f"{sample.id.replace('/', '_')}.png", panel)
-        model.train(was_training)
+        The file is the last that an evaluation writes, so that the others are there too.
+        """
+        try:
+            values = json.loads(self.metrics.read_text(encoding="utf-8"))
+            best = values["best"]
+            same = (values["epoch"], values["step"]) == (progress.epoch, progress.step)
+            whole = isinstance(best["score"], float) and isinstance(best["epoch"], int)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return values if same and whole else None
+
+    def forget_states(self) -> None:
+        """Remove what could be resumed here; the rest stays until the next run begins."""
+        if self.states.folder.is_dir():
+            shutil.rmtree(self.states.folder)
 
     def _clear(self) -> None:
-        for name in _CLEARED:
-            (self.path / name).unlink(missing_ok=True)
+        # The states go first, so that nobody resumes what has lost its log. Settings and log are
+        # replaced later: without them the folder would not be known as that of a run.
         for name in _FOLDERS:
             if (self.path / name).is_dir():
                 shutil.rmtree(self.path / name)
+        for name in _CLEARED:
+            (self.path / name).unlink(missing_ok=True)
 
 
-def named_scores(scores: Scores, classes: Sequence[str]) -> dict[str, Any]:
-    """The scores as JSON-able values, IU per class by name."""
-    values = scores.to_dict()
-    values["class_iu"] = dict(zip(classes, scores.class_iu, strict=True))
-    return values
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != LOCK and is_unfinished(path.name):
+            path.unlink(missing_ok=True)

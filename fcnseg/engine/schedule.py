@@ -1,4 +1,21 @@
-"""Learning-rate schedule: a linear warm-up, then a polynomial decay to zero."""
+"""Learning-rate schedules: a linear warm-up, then a polynomial decay to zero or no change."""
+
+from collections.abc import Callable
+
+from fcnseg.checks import check_choice
+
+Schedule = Callable[[int, int, float], float]
+"""(step from 0, steps in all, share of them that warms up) -> factor on the learning rate."""
+
+
+def schedule(name: str) -> Schedule:
+    """``"poly"``: :func:`poly_with_warmup`; ``"constant"``: :func:`constant_after_warmup`.
+
+    Raises:
+        UsageError: no such schedule.
+    """
+    check_choice("--schedule", name, list(_SCHEDULES))
+    return _SCHEDULES[name]
 
 
 def poly_with_warmup(step: int, total: int, warmup: float = 0.05, power: float = 0.9) -> float:
@@ -11,3 +28,12 @@ def poly_with_warmup(step: int, total: int, warmup: float = 0.05, power: float =
     if step < rising:
         return (step + 1) / (rising + 1)
     return (1 - (step - rising) / max(total - rising, 1)) ** power
+
+
+def constant_after_warmup(step: int, total: int, warmup: float = 0.0) -> float:
+    """The factor on the learning rate at ``step`` of ``total``: rising over ``warmup``, then 1."""
+    rising = int(total * warmup)
+    return (step + 1) / (rising + 1) if step < rising else 1.0
+
+
+_SCHEDULES: dict[str, Schedule] = {"poly": poly_with_warmup, "constant": constant_after_warmup}

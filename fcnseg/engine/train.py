@@ -1,281 +1,240 @@
-"""Training: the loop, and the steps before it."""
+"""Training: the loop."""
 
-import math
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from fcnseg.class_list import inline
-from fcnseg.config import TrainConfig, differences, load_config, to_yaml
-from fcnseg.data.loading import Batch
-from fcnseg.data.sample import Source
-from fcnseg.devices import autocast
-from fcnseg.engine.checkpoint import Progress, load_state, save_model, save_state
-from fcnseg.engine.continuity import data_changes, describe_data
-from fcnseg.engine.evaluate import evaluate, is_collapsed, scores_on
-from fcnseg.engine.events import Evaluated, Notice, Observer, Started, Stepped, silent
+from fcnseg.engine.checkpoint import Progress, save_model
+from fcnseg.engine.events import Notice, Observer, Stepped, silent
+from fcnseg.engine.interrupt import Interruption
 from fcnseg.engine.log import Log
-from fcnseg.engine.optimizer import build_optimizer, parameter_groups, set_learning_rate
-from fcnseg.engine.run import RunFolder, named_scores
-from fcnseg.engine.schedule import poly_with_warmup
-from fcnseg.errors import NumericError, UsageError
-from fcnseg.losses import cross_entropy
-from fcnseg.metrics import Scores
-from fcnseg.model import FCN, to_input
-
-# A run continues under these without another result being expected.
-_MAY_CHANGE = (
-    *("run", "resume", "overwrite", "workers", "device"),
-    *("data_root", "images", "masks", "annotations", "val_images", "val_masks"),
-    *("val_annotations", "max_pixels", "download", "cache", "check_first"),
-)
+from fcnseg.engine.optimizer import set_learning_rate
+from fcnseg.engine.run import RunFolder
+from fcnseg.engine.schedule import schedule
+from fcnseg.engine.step import Learner, take_step
+from fcnseg.engine.task import Evaluation, Task
+from fcnseg.run_config import RunConfig
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Where the loop gets its batches: one pass of training images, and the validation images."""
+    """Where the loop gets its batches.
 
-    training: Callable[[int], Iterable[Batch]]  # epoch from 0 -> batches
-    validation: Callable[[], Iterable[Batch]]
-    steps_per_epoch: int
+    ``training`` takes an epoch and how many of its batches to leave out, both from 0;
+    ``per_epoch`` is how many batches an epoch has. ``images`` counts (training, validation).
+    """
+
+    training: Callable[[int, int], Iterable[Any]]
+    per_epoch: int
+    images: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What stays the same through a run; ``settings`` go into the checkpoints."""
+    """What stays the same through a run.
 
-    model: FCN
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
+    ``settings`` go into the checkpoints; ``command`` is what continues the run.
+    """
+
+    config: RunConfig
+    learner: Learner
+    task: Task
     batches: Batches
-    validation: Source
     folder: RunFolder
-    log: Log
-    epochs: int
-    device: torch.device
-    precision: torch.dtype
-    settings: dict[str, Any]
-    class_weights: Tensor | None = None  # (K,)
+    log: Log | None  # None in all processes but the first
+    settings: Mapping[str, Any]
+    command: str
     observer: Observer = silent
+    gallery: "Gallery" = field(default_factory=lambda: Gallery())
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch; the last may be of fewer batches than the others."""
+        return -(-self.batches.per_epoch // self.config.accumulate)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.config.total_steps(self.steps_per_epoch)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run, the last one perhaps cut short."""
+        return -(-self.total_steps // self.steps_per_epoch)
+
+    def ends_epoch(self, step: int) -> bool:
+        """Whether the network is evaluated after ``step``."""
+        return step > 0 and (step % self.steps_per_epoch == 0 or step == self.total_steps)
+
+    def was_to_evaluate(self, progress: Progress) -> bool:
+        """Whether ``progress`` is that of a state from which an evaluation followed."""
+        return progress.step > 0 and progress.epoch * self.steps_per_epoch >= progress.step
+
+    def tell(
+        self, epoch: int, step: int, loss: float, lr: float, pace: "Pace", group: Sequence[Any]
+    ) -> None:
+        """Log a step and tell the observer of it."""
+        if self.log is not None:
+            self.log.write("step", epoch=epoch, step=step, loss=loss, lr=lr)
+        images = self.learner.world.size * sum(len(self.task.ids(batch)) for batch in group)
+        speed, seconds = pace.after(step, self.total_steps, images)
+        self.observer(Stepped(epoch, step, self.total_steps, loss, lr, speed, seconds))
+
+    def save(self, progress: Progress) -> None:
+        """Write what resuming needs, in the first process alone."""
+        if self.log is not None:
+            self.log.sync()
+            self.folder.states.save(self.learner, progress, self.settings)
+
+    def kept(self) -> str:
+        """What an interrupted run leaves, and how to go on."""
+        folder, saved = self.folder.path, self.folder.states.newest_step()
+        if saved is None:
+            return f"{folder}: nothing was saved yet; start it again"
+        return (
+            f"{folder} is saved at step {saved} of {self.total_steps}; continue with "
+            f"`{self.command}`"
+        )
 
 
-@dataclass(frozen=True)
-class Result:
-    """The end of a run. ``scores`` are those of the last epoch."""
+def fit(run: Run, progress: Progress, stop: Interruption) -> Evaluation:
+    """Train from ``progress`` (updated in place) to the last step; return the last evaluation.
 
-    folder: Path
-    best: Path
-    best_epoch: int
-    best_mean_iu: float
-    scores: Scores
-    classes: tuple[str, ...]
-
-
-def enter(config: TrainConfig) -> RunFolder:
-    """The run folder, if the run may start or resume there; changes nothing.
-
-    Raises :class:`UsageError` for a folder that may not be used, and for a resumed run whose
-    settings differ.
+    What resuming needs is saved at each interval and at the end of each epoch, which
+    :func:`finish_epoch` then evaluates. Raises :class:`~fcnseg.errors.NumericError` for a loss or
+    a gradient that is not finite, and :class:`~fcnseg.errors.Interrupted` after a signal, once
+    the state is saved.
     """
-    folder = RunFolder(config.run_folder)
-    folder.check(config.resume, config.overwrite)
-    if config.resume:
-        check_same_settings(folder, config)
-    return folder
+    config, learner, total = run.config, run.learner, run.total_steps
+    factor_at, pace = schedule(config.schedule), Pace(progress.step)
+    evaluation = catch_up(run, progress)
+    if progress.step == 0:
+        run.save(progress)  # from here on there is something to resume, and room for it
+
+    while progress.step < total:
+        epoch, done = divmod(progress.step, run.steps_per_epoch)
+        batches = run.batches.training(epoch, done * config.accumulate)
+        learner.training_mode()
+        progress.epoch, ends, asked = epoch, False, False
+
+        with stop.at_step():
+            for group in grouped(batches, config.accumulate):
+                factor = factor_at(progress.step, total, config.warmup)
+                set_learning_rate(learner.optimizer, factor)
+                lr, step = config.rate * factor, progress.step + 1
+
+                loss = take_step(learner, run.task, group, step, config.seed, lr)
+
+                progress.step, progress.loss = step, progress.loss + loss
+                ends, asked = run.ends_epoch(step), learner.world.sum(stop.requested)[0] > 0
+                if ends:
+                    progress.epoch = epoch + 1
+                run.tell(epoch + 1, step, loss, lr, pace, group)
+                if ends or asked or pace.is_due(config, step):
+                    run.save(progress)
+                    pace.saved()
+                if ends or asked:
+                    break
+
+        if asked:
+            learner.world.wait()  # until the first process has saved
+        if asked or stop.requested:
+            raise stop.error()
+        assert ends, "the loader gave fewer batches than there are"
+        evaluation = finish_epoch(run, progress)
+    assert evaluation is not None
+    return evaluation
 
 
-def fit_config(
-    config: TrainConfig,
-    folder: RunFolder,
-    model: FCN,
-    batches: Batches,
-    sources: tuple[Source, Source],
-    device: torch.device,
-    precision: torch.dtype,
-    class_weights: Sequence[float] | None = None,
-    observer: Observer = silent,
-) -> Result:
-    """Run :func:`fit` in a folder from :func:`enter`, resuming if asked; return its result.
+def catch_up(run: Run, progress: Progress) -> Evaluation | None:
+    """Evaluate an epoch that was trained, but whose evaluation was not finished.
 
-    ``sources`` are training and validation, ``class_weights`` one number a class. Raises what
-    :func:`fit` raises.
+    A run that was lengthened may have evaluated in the middle of an epoch, where it ended then.
     """
-    training, validation = sources
-    if config.freeze == "backbone":
-        model.backbone.requires_grad_(False)
-    model.to(device).to(memory_format=torch.channels_last)  # faster on CPUs and GPUs
-    rates = config.lr, config.head_lr_factor, config.weight_decay
-    groups = parameter_groups(model.backbone, model.head, *rates)
-    optimizer = build_optimizer(config.optimizer, groups)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    torch.manual_seed(config.seed)  # dropout
-    progress = Progress()
-    data = describe_data(sources, class_weights)
-    if config.resume:
-        progress = load_state(folder.state, model, optimizer, scaler)
-        check_same_data(folder, progress.data, data)
-    progress.data = data
-    log = folder.create(to_yaml(config), progress if config.resume else None)
-    lengths = len(training), len(validation)
-    observer(Started(folder.path, progress.epoch, config.epochs, batches.steps_per_epoch, *lengths))
-    if lengths[0] - batches.steps_per_epoch * config.batch_size == 1:
-        observer(Notice("the last batch of an epoch would hold one image and is left out"))
-    parts = (model, optimizer, scaler, batches, validation, folder, log)
-    # Checkpoints travel without the files beside them.
-    settings = {**asdict(config), "classes": inline(config.classes), "pairs": sum(lengths)}
-    weights = None if class_weights is None else torch.tensor(class_weights, device=device)
-    run = Run(*parts, config.epochs, device, precision, settings, weights, observer)
-    frozen = config.freeze == "backbone"
-    try:
-        scores = fit(run, progress, config.lr, config.warmup, frozen)
-    finally:
-        log.close()
-    best = folder.best, progress.best_epoch, progress.best_mean_iu
-    return Result(folder.path, *best, scores, validation.classes)
+    if not run.was_to_evaluate(progress):
+        return None
+    loss = 0.0 if run.ends_epoch(progress.step) else progress.loss
+    found = run.learner.world.share(run.folder.evaluation_of(progress))
+    if found is None:
+        evaluation = finish_epoch(run, progress)
+        progress.loss = loss
+        return evaluation
+    progress.best_score, progress.best_epoch = found["best"]["score"], found["best"]["epoch"]
+    progress.loss = loss
+    if progress.step < run.total_steps:
+        return None
+    done = f"{run.epochs} of {run.epochs} epochs"
+    run.observer(Notice(f"{run.folder.path}: finished already, {done}"))
+    return run.task.evaluate(run.learner.judged)
 
 
-def fit(run: Run, progress: Progress, lr: float, warmup: float, frozen_backbone: bool) -> Scores:
-    """Train from ``progress`` (updated in place) to the last epoch; return the last scores.
+def finish_epoch(run: Run, progress: Progress) -> Evaluation:
+    """Evaluate the epoch that was trained.
 
-    After each epoch the state for resuming is written, and the epoch is finished by
-    :func:`finish_epoch`. Raises :class:`NumericError` for a loss that is not finite, with the
-    files before it left as they are.
+    Written are, in this order, the best checkpoint, the log, what a person looks at, and
+    ``metrics.json``, which stands for all of it: a run that is killed before that file is there
+    evaluates again. Raises :class:`~fcnseg.errors.DataError` if nothing can be scored.
     """
-    model, steps_per_epoch = run.model, run.batches.steps_per_epoch
-    total_steps = run.epochs * steps_per_epoch
-    pace = Pace(progress.step)
-    if progress.evaluated < progress.epoch:
-        scores = finish_epoch(run, progress)
-    elif progress.epoch >= run.epochs:
-        run.observer(Notice(f"all {run.epochs} epochs are done already; nothing is trained"))
-        scores = score(run)
-
-    for epoch in range(progress.epoch, run.epochs):
-        model.train()
-        if frozen_backbone:
-            model.backbone.eval()  # batch norm keeps its statistics, dropout is off
-        loss_sum = 0.0
-
-        for batch in islice(run.batches.training(epoch), steps_per_epoch):
-            factor = poly_with_warmup(progress.step, total_steps, warmup)
-            set_learning_rate(run.optimizer, factor)
-
-            pixels_N3HW = to_input(model, batch.images, run.device)
-            label_NHW = batch.labels.to(run.device, non_blocking=True)
-            with autocast(run.device, run.precision):
-                score_NKHW = model(pixels_N3HW)
-            loss = cross_entropy(score_NKHW, label_NHW, class_weights=run.class_weights)
-            value = check_loss(loss, progress.step + 1, batch.ids, lr * factor)
-
-            run.optimizer.zero_grad(set_to_none=True)
-            run.scaler.scale(loss).backward()
-            run.scaler.step(run.optimizer)
-            run.scaler.update()
-
-            progress.step += 1
-            loss_sum += value
-            speed, left = pace.after(progress.step, total_steps, len(batch.ids))
-            at = epoch + 1, progress.step
-            run.log.write("step", epoch=at[0], step=at[1], loss=value, lr=lr * factor)
-            run.observer(Stepped(*at, total_steps, value, lr * factor, speed, left))
-
-        progress.epoch, progress.loss = epoch + 1, loss_sum / steps_per_epoch
-        save_state(run.folder.state, model, run.optimizer, progress, run.scaler)
-        scores = finish_epoch(run, progress)
-    return scores
-
-
-def finish_epoch(run: Run, progress: Progress) -> Scores:
-    """Evaluate the epoch that was trained; return its scores.
-
-    Written are, in this order, the log, the best checkpoint by mean IU, the figures and the
-    state for resuming. Raises :class:`DataError` if the validation masks are all void.
-    """
-    scores = score(run)
-    named = named_scores(scores, run.validation.classes)
-    at = {"epoch": progress.epoch, "step": progress.step}
-    run.log.write("eval", **at, train_loss=progress.loss, **named)
-    is_best = scores.mean_iu > progress.best_mean_iu
+    run.learner.world.agree(run.learner.judged)
+    evaluation = run.task.evaluate(run.learner.judged)
+    steps = progress.step - (progress.epoch - 1) * run.steps_per_epoch
+    loss = progress.loss / steps
+    is_best = evaluation.score > progress.best_score
     if is_best:
-        progress.best_mean_iu, progress.best_epoch = scores.mean_iu, progress.epoch
-        save_model(run.folder.best, run.model, run.settings)
-    best = {"epoch": progress.best_epoch, "mean_iu": progress.best_mean_iu}
-    run.folder.write_metrics({**at, **named, "best": best})
-    run.folder.write_samples(run.model, run.validation, run.device, run.precision)
-    run.folder.write_curves(run.log.rows())
-    progress.evaluated = progress.epoch
-    save_state(run.folder.state, run.model, run.optimizer, progress, run.scaler)
-    ends = progress.epoch, run.epochs
-    run.observer(Evaluated(*ends, progress.loss, scores, run.validation.classes, is_best))
-    return scores
+        progress.best_score, progress.best_epoch = evaluation.score, progress.epoch
+    if run.log is not None:
+        if is_best:
+            save_model(run.folder.best, run.learner.judged, run.settings)
+        at = {"epoch": progress.epoch, "step": progress.step}
+        run.log.write("eval", **at, train_loss=loss, **evaluation.row)
+        if run.gallery.is_due(last=progress.step == run.total_steps):
+            with run.gallery.drawing():
+                best_epoch, rows = progress.best_epoch, run.log.rows()
+                run.task.show(run.learner.judged, evaluation, rows, best_epoch)
+        best = {"epoch": progress.best_epoch, "score": progress.best_score}
+        done = {**at, "steps": run.total_steps, "train_loss": loss}
+        run.log.sync()
+        run.folder.write_metrics({**done, **evaluation.row, "best": best})
+    progress.loss = 0.0
+    run.observer(evaluation.event(progress.epoch, run.epochs, loss, is_best))
+    return evaluation
 
 
-def score(run: Run) -> Scores:
-    """Evaluate on the validation images; the observer is warned if every prediction is one
-    class. Raises :class:`DataError` if the validation masks are all void."""
-    source, batches = run.validation, run.batches.validation()
-    confusion = evaluate(run.model, batches, run.device, run.precision, run.observer, len(source))
-    scores = scores_on(source, confusion)
-    if is_collapsed(confusion):
-        only = source.classes[int(confusion.counts.sum(0).argmax())]
-        text = f"every validation pixel is predicted as {only!r}, although the truth has several "
-        run.observer(Notice(f"{text}classes; train longer or change --lr", warning=True))
-    return scores
+def grouped(batches: Iterable[Any], count: int) -> Iterator[list[Any]]:
+    """The batches of each optimizer step: ``count``, of the last one what is left."""
+    iterator = iter(batches)
+    while group := list(islice(iterator, count)):
+        yield group
 
 
-def check_loss(loss: Tensor, step: int, ids: Sequence[str], lr: float) -> float:
-    """The loss as a number. Raises :class:`NumericError` naming step, images and rate unless it
-    is finite."""
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise NumericError(
-            f"step {step}: the loss is {value} at learning rate {lr:.3g} on {', '.join(ids)}; "
-            "the checkpoints written before are intact; lower --lr"
-        )
-    return value
+class Gallery:
+    """When to draw what a person looks at: seldom enough to take a tenth of the time at most."""
 
+    def __init__(self) -> None:
+        self._took = self._end = 0.0
 
-def steps_in_epoch(images: int, batch_size: int) -> int:
-    """Batches in a pass; a last batch of one image is left out, unless it is the only one.
+    def is_due(self, last: bool) -> bool:
+        """Whether to draw after this evaluation; always after the ``last``."""
+        return last or time.perf_counter() - self._end >= 9 * self._took
 
-    Batch norm cannot learn from a single image whose map is a single cell.
-    """
-    whole, rest = divmod(images, batch_size)
-    return max(1, whole + (rest > 1))
-
-
-def check_same_settings(folder: RunFolder, config: TrainConfig) -> None:
-    """Raise :class:`UsageError` naming the settings in which a resumed run would differ."""
-    changed = differences(load_config(TrainConfig, folder.config, {}), config, _MAY_CHANGE)
-    if changed:
-        raise UsageError(
-            f"{folder.path}: cannot be resumed with other settings ({', '.join(changed)}); "
-            "leave them out, or start another --run with --init-from"
-        )
-
-
-def check_same_data(folder: RunFolder, then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise :class:`UsageError` naming what a resumed run would find changed in its data."""
-    changed = data_changes(then, now)
-    if changed:
-        raise UsageError(
-            f"{folder.path}: cannot be resumed, because its data have changed "
-            f"({'; '.join(changed)}); restore them, or start another --run with --init-from"
-        )
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Around the drawing, whose time is taken."""
+        start = time.perf_counter()
+        yield
+        self._end = time.perf_counter()
+        self._took = self._end - start
 
 
 class Pace:
-    """Images per second over the last steps, and the seconds left at the pace since the start."""
+    """Images per second over the last steps, the seconds left, and when the next save is due."""
 
     def __init__(self, first_step: int) -> None:
         self._first = first_step
-        self._start = self._last = time.perf_counter()
+        self._start = self._last = self._saved = time.perf_counter()
         self._speed = 0.0
 
     def after(self, step: int, total_steps: int, images: int) -> tuple[float, float]:
@@ -286,3 +245,14 @@ class Pace:
         self._last = now
         per_step = (now - self._start) / (step - self._first)
         return self._speed, per_step * (total_steps - step)
+
+    def is_due(self, config: RunConfig, step: int) -> bool:
+        """Whether ``--save-every`` asks for a save after ``step``."""
+        steps, seconds = config.save_interval
+        if steps is not None:
+            return step % steps == 0
+        return seconds is not None and time.perf_counter() - self._saved >= seconds
+
+    def saved(self) -> None:
+        """A state was written."""
+        self._saved = time.perf_counter()

@@ -21,7 +21,7 @@ from fcnseg.checks import check_choice, check_image
 from fcnseg.convolutionalize import convolutionalize
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.preprocessing import Preprocessing, resize
+from fcnseg.preprocessing import Preprocessing, centre_crop, resize
 from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
 
@@ -165,12 +165,6 @@ def _is_affine_after(net: fx.GraphModule, pools: Set[str]) -> bool:
         if node.op != "output" and not pointwise and not isinstance(layer, _AFFINE):
             return False
     return True
-
-
-def centre_crop(image_N3HW: Tensor, side: int) -> Tensor:
-    """The square of ``side`` pixels in the middle, placed as torchvision places it."""
-    top, left = (round((extent - side) / 2) for extent in image_N3HW.shape[2:])
-    return image_N3HW[:, :, top : top + side, left : left + side]
 
 
 def crops(image_13HW: Tensor, side: int) -> list[Tensor]:

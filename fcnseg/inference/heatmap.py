@@ -7,6 +7,7 @@ says where in the photograph the cells lie, and the maps are laid over it from t
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,6 +22,10 @@ from fcnseg.preprocessing import Preprocessing, resize
 from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
 from fcnseg.upsample import resample
+
+# Photographs of one size have their cells in the same places, and finding these takes as long as a
+# small network does.
+_PLACES: WeakKeyDictionary[fx.GraphModule, dict[tuple[int, int], Geometry]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -132,9 +137,7 @@ def classifier_maps(
     net.eval().to(on)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(on)
     laid = _laid_out(net, resize(pixels, size, preprocessing.interpolation), preprocessing)
-    with torch.inference_mode():
-        score = net(preprocessing(laid.pixels))[0, :, : laid.cells[0], : laid.cells[1]]
-        score = score.float().cpu()
+    score = _read(_scored(net, preprocessing, laid))
     if not bool(torch.isfinite(score).all()):
         raise NumericError("the classifier's scores are not finite; check its weights")
     # A pixel p of the photograph is the pixel (p + 0.5) * scale - 0.5 of the scaled one.
@@ -189,6 +192,17 @@ def _laid_out(net: fx.GraphModule, pixels: Tensor, preprocessing: Preprocessing)
     return _Layout(pixels, (cells[0], cells[1]), place.stride, (offset[0], offset[1]))
 
 
+@torch.inference_mode()
+def _scored(net: fx.GraphModule, preprocessing: Preprocessing, laid: _Layout) -> Tensor:
+    """(K, h, w) float32 scores of the cells in the image, on the device of its pixels."""
+    score_NKhw = net(preprocessing(laid.pixels))
+    return score_NKhw[0, :, : laid.cells[0], : laid.cells[1]].float()
+
+
+def _read(score_Khw: Tensor) -> Tensor:
+    return score_Khw.cpu()
+
+
 def _late(axis: Axis, side: int) -> int:
     """Pixels to add before an image of ``side`` for its first cell to lie within one stride."""
     behind = axis.offset + axis.stride * (axis.size - 1) > side - 1
@@ -206,9 +220,12 @@ def _extended(
 
 
 def _last_place(net: fx.GraphModule, size: Sequence[int]) -> Geometry:
-    geometry = trace_features(net, (size[0], size[1]))[_last_map(net)].geometry
-    assert geometry is not None
-    return geometry
+    known, own = _PLACES.setdefault(net, {}), (size[0], size[1])
+    if own not in known:
+        geometry = trace_features(net, own)[_last_map(net)].geometry
+        assert geometry is not None
+        known[own] = geometry
+    return known[own]
 
 
 def segmenter_maps(predictor: Predictor, image: np.ndarray, name: str = "image") -> ClassMaps:

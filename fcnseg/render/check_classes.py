@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fcnseg.render.check_facts import Checked, Split
-from fcnseg.render.markup import count, verbatim
+from fcnseg.render.markup import count, swatch, verbatim
 
 _MARKS = ("one", "two")
 
@@ -43,8 +43,7 @@ def class_table(checked: Checked) -> str:
     names = [short_name(split, splits) for split in splits]
     rows = []
     for i, name in enumerate(checked.classes):
-        swatch = "background:rgb({},{},{})".format(*checked.palette[i])
-        title = f'<span class="swatch" style="{swatch}"></span>{verbatim(f"{i} {name}")}'
+        title = f"{swatch(checked.palette[i])}{verbatim(f'{i} {name}')}"
         images = [count(split.class_images[i]) for split in splits]
         weight = [f"{w:.3g}" for w in splits[0].class_weights[i : i + 1]]
         rows.append(_row(title, [row[i] for row in shares], names, images, weight, axis))

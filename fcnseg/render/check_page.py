@@ -4,10 +4,12 @@ from fcnseg.render.check_classes import class_table, percent, short_name
 from fcnseg.render.check_facts import Checked, Picture, Split
 from fcnseg.render.check_findings import findings, shortened
 from fcnseg.render.check_sizes import sizes
-from fcnseg.render.check_style import POLICY, SCRIPT, STYLE
+from fcnseg.render.check_style import SCRIPT, STYLE
+from fcnseg.render.document import command_box, document
 from fcnseg.render.explain_style import STYLE as BASE
 from fcnseg.render.gallery import jpeg_uri
 from fcnseg.render.markup import by, count, table, verbatim
+from fcnseg.render.page_style import STYLE as SHARED
 
 _SECTIONS = (
     ("findings", "Findings"),
@@ -38,16 +40,12 @@ def check_page(checked: Checked) -> str:
     sections = "".join(
         f'<section id="{key}"><h2>{title}</h2>{bodies[key]}</section>' for key, title in _SECTIONS
     )
-    title = f"Data check of {verbatim(checked.name)}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{BASE}{STYLE}</style></head>"
-        f"<body><main><h1>{title}</h1>{_verdict(checked)}{_facts(checked)}"
-        f'<nav aria-label="Sections">{links}</nav>{sections}</main>'
-        f"<script>{SCRIPT}</script></body></html>\n"
+    title = f"Data check of {checked.name}"
+    body = (
+        f"<h1>{verbatim(title)}</h1>{_verdict(checked)}{_facts(checked)}"
+        f'<nav aria-label="Sections">{links}</nav>{sections}'
     )
+    return document(title, body, (BASE, SHARED, STYLE), SCRIPT)
 
 
 def _verdict(checked: Checked) -> str:
@@ -63,9 +61,7 @@ def _verdict(checked: Checked) -> str:
     else:
         kind, mark, short = "fine", "✓", "Ready to train"
         words, then = "no errors, no warnings.", "Next:"
-    # A word breaks across lines only where it is wider than the page.
-    unbroken = " ".join(f"<span>{verbatim(word)}</span>" for word in checked.command.split(" "))
-    command = f'<p>{then}<code class="command">{unbroken}</code></p>' if checked.command else ""
+    command = f"<p>{then}{command_box(checked.command)}</p>" if checked.command else ""
     return f'<div class="verdict {kind}"><p><b>{mark} {short}</b>: {words}</p>{command}</div>'
 
 

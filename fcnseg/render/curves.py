@@ -5,22 +5,28 @@ from typing import Any
 
 import numpy as np
 
+from fcnseg.render.series import column, in_words, running_median
+
 # Two colours of the Okabe-Ito palette, told apart with any kind of colour vision.
 _BLUE = "#0072B2"
 _ORANGE = "#D55E00"
 _PALE_BLUE = "#9CC9E3"
+
+# What chooses the best checkpoint, and what is shown beside it: of segmentation, of classifiers.
+_SCORES = (("mean_iu", "pixel_accuracy"), ("test_accuracy", "train_accuracy"))
 
 _DPI = 100
 _SIZE_INCHES = (12.8, 4.0)
 
 
 def training_curves(rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
-    """Return loss and learning rate by step and mean IU by epoch, (400, 1280, 3) uint8.
+    """Return loss and learning rate by step and the scores by epoch, (400, 1280, 3) uint8.
 
     ``rows`` are the lines of ``log.jsonl`` in order: of kind ``step`` with ``step``, ``loss`` and
-    ``lr``, and of kind ``eval`` with ``epoch``, ``mean_iu`` and ``pixel_accuracy`` in [0, 1].
-    Other kinds and other keys are passed over; numbers that are missing or not finite leave a
-    gap. Without any rows of a kind its panel says so.
+    ``lr``, and of kind ``eval`` with ``epoch`` and, in [0, 1], ``mean_iu`` and ``pixel_accuracy``,
+    or for a classifier ``test_accuracy`` and ``train_accuracy``; a ``test_loss`` beside ``step``
+    is drawn with the loss. Other kinds and other keys are passed over; numbers that are missing
+    or not finite leave a gap. Without any rows of a kind its panel says so.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -38,19 +44,21 @@ def training_curves(rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
         axes.grid(color="#E6E6E6", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    _draw_loss(loss_axes, steps)
+    _draw_loss(loss_axes, steps, evaluations)
     _draw_rate(rate_axes, steps)
     _draw_scores(score_axes, evaluations)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _draw_loss(axes: Any, rows: list[Mapping[str, Any]]) -> None:
+def _draw_loss(
+    axes: Any, rows: list[Mapping[str, Any]], evaluations: list[Mapping[str, Any]]
+) -> None:
     axes.set(title="loss", xlabel="step")
-    step, loss = _column(rows, "step"), _column(rows, "loss")
+    step, loss = column(rows, "step"), column(rows, "loss")
     if not np.isfinite(loss).any():
         return _say(axes, "no steps yet")
-    places, median = _running_median(loss, max(1, len(loss) // 40))
+    places, median = running_median(loss, max(1, len(loss) // 40))
     axes.plot(step, loss, color=_PALE_BLUE, linewidth=0.8, label="each step")
     axes.plot(step[places], median, color=_BLUE, linewidth=1.8, label="running median")
     if len(loss) == 1:
@@ -58,6 +66,10 @@ def _draw_loss(axes: Any, rows: list[Mapping[str, Any]]) -> None:
     # A few wild steps may leave the picture, so that they do not flatten the rest of the curve.
     finite = loss[np.isfinite(loss)]
     top = max(float(np.quantile(finite, 0.99)), float(np.nanmax(median)))
+    at, tested = column(evaluations, "step"), column(evaluations, "test_loss")
+    if (np.isfinite(tested) & np.isfinite(at)).any():
+        axes.plot(at, tested, "s-", color=_ORANGE, markersize=4, label="test loss")
+        top = max(top, float(np.nanmax(tested)))
     axes.set_ylim(min(0.0, float(finite.min())), 1.05 * top or 1.0)
     axes.legend(frameon=False, loc="upper right")
     _mark_single(axes, step)
@@ -65,7 +77,7 @@ def _draw_loss(axes: Any, rows: list[Mapping[str, Any]]) -> None:
 
 def _draw_rate(axes: Any, rows: list[Mapping[str, Any]]) -> None:
     axes.set(title="learning rate", xlabel="step")
-    step, rate = _column(rows, "step"), _column(rows, "lr")
+    step, rate = column(rows, "step"), column(rows, "lr")
     if not np.isfinite(rate).any():
         return _say(axes, "no steps yet")
     axes.plot(step, rate, color=_BLUE, linewidth=1.8, marker="o" if len(rate) == 1 else "")
@@ -76,16 +88,16 @@ def _draw_rate(axes: Any, rows: list[Mapping[str, Any]]) -> None:
 
 def _draw_scores(axes: Any, rows: list[Mapping[str, Any]]) -> None:
     axes.set(title="validation", xlabel="epoch", ylim=(0, 1))
-    epoch, mean_iu = _column(rows, "epoch"), _column(rows, "mean_iu")
-    if not np.isfinite(mean_iu).any():
+    chosen, other = _SCORES[any("test_accuracy" in row for row in rows)]
+    epoch, score, beside = column(rows, "epoch"), column(rows, chosen), column(rows, other)
+    if not np.isfinite(score).any():
         return _say(axes, "no evaluation yet")
-    accuracy = _column(rows, "pixel_accuracy")
-    axes.plot(epoch, accuracy, "s-", color=_ORANGE, markersize=4, label="pixel accuracy")
-    axes.plot(epoch, mean_iu, "o-", color=_BLUE, markersize=4, label="mean IU")
-    best = int(np.nanargmax(mean_iu))
+    axes.plot(epoch, beside, "s-", color=_ORANGE, markersize=4, label=in_words(other))
+    axes.plot(epoch, score, "o-", color=_BLUE, markersize=4, label=in_words(chosen))
+    best = int(np.nanargmax(score))
     axes.annotate(
-        f"best {mean_iu[best]:.3f}",
-        (epoch[best], mean_iu[best]),
+        f"best {score[best]:.3f}",
+        (epoch[best], score[best]),
         textcoords="offset points",
         xytext=(0, -16),
         ha="right" if best > len(rows) // 2 else "left",
@@ -104,19 +116,3 @@ def _mark_single(axes: Any, x: np.ndarray) -> None:
 def _say(axes: Any, text: str) -> None:
     axes.set(xticks=[], yticks=[], xlabel="")
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="#606060")
-
-
-def _column(rows: list[Mapping[str, Any]], key: str) -> np.ndarray:
-    """The values of ``key`` as float64, NaN where there is no finite number."""
-    values = [row.get(key) for row in rows]
-    column = np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
-    column[~np.isfinite(column)] = np.nan
-    return column
-
-
-def _running_median(values: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """The median over ``reach`` values on either side, NaN left out, at up to 400 places."""
-    places = np.unique(np.linspace(0, len(values) - 1, min(len(values), 400)).round().astype(int))
-    near = [values[max(0, i - reach) : i + reach + 1] for i in places]
-    known = [v[np.isfinite(v)] for v in near]
-    return places, np.array([np.median(v) if len(v) else np.nan for v in known])

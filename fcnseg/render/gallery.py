@@ -52,7 +52,7 @@ def sample_thumbnail(
     check_same_size("image", image.shape[:2], "label", label.shape)
     check_class_ids("label", label, palette, void)
     small = fitted_image(image, box)
-    ids = _fitted_ids(label, small.shape[:2])
+    ids = fitted_labels(label, small.shape[:2])
     return hatched(overlay(small, ids, palette, void=void), ids == void)
 
 
@@ -111,8 +111,8 @@ def _resized(image: np.ndarray, high: int, wide: int) -> np.ndarray:
     return np.asarray(whole.resize((wide, high), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def _fitted_ids(label: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """The id at the middle of each pixel of the scaled image."""
+def fitted_labels(label: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Return (H, W) ids scaled to ``size``: the id at the middle of each pixel of the result."""
     rows = ((np.arange(size[0]) + 0.5) * label.shape[0] / size[0]).astype(int)
     columns = ((np.arange(size[1]) + 0.5) * label.shape[1] / size[1]).astype(int)
     return np.ascontiguousarray(label[rows][:, columns])

@@ -1,6 +1,7 @@
 """A strip under an overlay: which colour is which class, and how much of the image it covers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -11,10 +12,7 @@ from fcnseg.render.mask import check_class_ids
 from fcnseg.render.text import INK, QUIET_INK, fitted, font, text_width
 
 _SIZE = 14
-_SWATCH = 14
-_ROW = 24
-_MARGIN = 8
-_BETWEEN = 18
+_SPACES = 14, 24, 8, 18  # of a swatch, a row, the margin and between entries, at that size
 
 
 def legend(
@@ -38,29 +36,51 @@ def legend(
     if width < 100:
         raise UsageError(f"width: expected at least 100 pixels, got {width}")
     ids, counts = np.unique(labels, return_counts=True)
-    places: list[tuple[int, int, str, str, tuple[int, ...]]] = []
-    x = y = _MARGIN
+    entries = []
     for i in np.argsort(-counts, kind="stable"):
         is_void = int(ids[i]) == void
         name = "void" if is_void else names[int(ids[i])]
-        colour = VOID_COLOUR if is_void else tuple(int(v) for v in palette[int(ids[i])])
+        colour = VOID_COLOUR if is_void else palette[int(ids[i])]
         percent = 100 * counts[i] / labels.size
         share = f"  {percent:.0f} %" if percent >= 0.5 else "  <1 %"
-        room = width - 2 * _MARGIN - _SWATCH - 6 - text_width(share, _SIZE)
-        name = fitted(name, room, _SIZE)
-        needed = _SWATCH + 6 + round(text_width(name, _SIZE) + text_width(share, _SIZE))
-        if x > _MARGIN and x + needed > width - _MARGIN:
-            x, y = _MARGIN, y + _ROW
-        places.append((x, y, name, share, colour))
-        x += needed + _BETWEEN
+        entries.append(Entry(name, colour, share))
+    return strip(entries, width)
 
-    strip = Image.new("RGB", (width, y + _ROW + _MARGIN - 6), "white")
-    pen = ImageDraw.Draw(strip)
-    for x, y, name, share, colour in places:
-        box = (x, y + 1, x + _SWATCH - 1, y + _SWATCH)
-        pen.rectangle(box, fill=(colour[0], colour[1], colour[2]), outline=QUIET_INK)
-        at = x + _SWATCH + 6, y + _SWATCH - 1
-        pen.text(at, name, fill=INK, font=font(_SIZE), anchor="ls")
-        after = at[0] + text_width(name, _SIZE), at[1]
-        pen.text(after, share, fill=QUIET_INK, font=font(_SIZE), anchor="ls")
-    return np.array(strip)
+
+@dataclass(frozen=True)
+class Entry:
+    """One swatch with its name, and a note beside it in quiet ink."""
+
+    name: str
+    colour: Sequence[int]
+    note: str = ""
+
+
+def strip(entries: Sequence[Entry], width: int, size: int = _SIZE) -> np.ndarray:
+    """Return entries in their order in as many rows as they need, (h, width, 3) uint8 on white.
+
+    ``width`` is in pixels, ``size`` that of the font. A name that is too long is cut.
+    """
+    swatch, row, margin, between = (round(n * size / _SIZE) for n in _SPACES)
+    places: list[tuple[int, int, str, Entry]] = []
+    x = y = margin
+    for entry in entries:
+        beside = text_width(entry.note, size)
+        name = fitted(entry.name, width - 2 * margin - swatch - 6 - beside, size)
+        needed = swatch + 6 + round(text_width(name, size) + beside)
+        if x > margin and x + needed > width - margin:
+            x, y = margin, y + row
+        places.append((x, y, name, entry))
+        x += needed + between
+
+    drawn = Image.new("RGB", (width, y + row + margin - 6), "white")
+    pen = ImageDraw.Draw(drawn)
+    for x, y, name, entry in places:
+        box = (x, y + 1, x + swatch - 1, y + swatch)
+        red, green, blue = (int(v) for v in entry.colour)
+        pen.rectangle(box, fill=(red, green, blue), outline=QUIET_INK)
+        at = x + swatch + 6, y + swatch - 1
+        pen.text(at, name, fill=INK, font=font(size), anchor="ls")
+        after = at[0] + text_width(name, size), at[1]
+        pen.text(after, entry.note, fill=QUIET_INK, font=font(size), anchor="ls")
+    return np.array(drawn)

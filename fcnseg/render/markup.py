@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 TIMES, MINUS = "\u00d7", "\u2212"
+PERCENT = "\u202f%"  # never at the beginning of a line
 
 
 def verbatim(name: object) -> str:
@@ -71,6 +72,12 @@ def table(
         f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def swatch(colour: Sequence[int]) -> str:
+    """A small square in the colour (r, g, b) of a class."""
+    style = "background:rgb({},{},{})".format(*map(int, colour))
+    return f'<span class="swatch" style="{style}"></span>'
 
 
 def figure(content: str, caption: str, kind: str = "") -> str:

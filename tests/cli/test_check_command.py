@@ -338,12 +338,12 @@ def test_augmented_samples_are_those_of_training(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sheet is given what the first epoch's loader hands out."""
-    from fcnseg.build import training_transform
     from fcnseg.catalogue import describe
     from fcnseg.config import TrainConfig, load_config
     from fcnseg.data.loading import training_loader
     from fcnseg.render import augmented
     from fcnseg.sources import build_sources
+    from fcnseg.training import training_transform
 
     drawn: list[augmented.Row] = []
 

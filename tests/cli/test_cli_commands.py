@@ -2,20 +2,25 @@
 
 import json
 import re
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from networks import narrow
 from PIL import Image
 
-from fcnseg.build import train
 from fcnseg.cli import main
 from fcnseg.cli.progress import Progress
-from fcnseg.config import TrainConfig, load_config
+from fcnseg.config import TrainConfig, load_config, to_yaml
+from fcnseg.data.sample import Source
 from fcnseg.engine.events import Downloading, Event
 from fcnseg.errors import WeightsError
+from fcnseg.sources import build_sources
+from fcnseg.training import look_first, train
 
 SMALL = [
     *("--data", "shapes", "--image-size", "48x48", "--train-length", "5", "--val-length", "2"),
@@ -38,20 +43,58 @@ def test_train_says_what_it_wrote(trained: Path, capsys: pytest.CaptureFixture[s
     out, err = capsys.readouterr()
     for name in re.findall(r"wrote (\S+)", out):
         assert Path(name).exists()
-    assert out.count("wrote ") == 6
+    assert out.count("wrote ") == 7
     assert "mean IU" in out
     assert "training on 5 images, validating on 2" in err
-    assert "the last batch of an epoch would hold one image and is left out" in err
+    assert "the last image is left out of each epoch" in err
 
 
 def test_resume_needs_only_the_folder(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "best.safetensors").read_bytes()
     assert main(["train", "--run", str(trained), "--resume"]) == 0
-    assert "all 1 epochs are done already" in capsys.readouterr().err
+    assert "finished already, 1 of 1 epochs" in capsys.readouterr().err
     assert (trained / "best.safetensors").read_bytes() == before
 
     assert main(["train", "--run", str(trained), "--resume", "--lr", "0.5"]) == 2
     assert "cannot be resumed with other settings (lr: 0.0001 -> 0.5)" in capsys.readouterr().err
+
+
+def test_resume_finds_the_folder_that_is_named_after_the_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--data", "shapes", "--backbone", "resnet18", "--stages", "32s,16s"]
+    stored = load_config(
+        TrainConfig,
+        None,
+        {"data": "shapes", "backbone": "resnet18", "stages": "32s,16s", "seed": 7},
+    )
+    stored.run_folder.mkdir(parents=True)
+    (stored.run_folder / "config.yaml").write_text(to_yaml(stored))
+    assert main([*words, "--resume", "--print-config"]) == 0
+    assert capsys.readouterr().out == to_yaml(replace(stored, resume=True), comments=True)
+    assert main([*words, "--backbone", "resnet34", "--resume"]) == 2
+    line = f"{Path('runs/shapes-resnet34-stages')}: nothing to resume, no state was saved here; "
+    err = capsys.readouterr().err
+    assert f"{line}start it without --resume, or give its folder with --run" in err
+
+
+def test_a_resumed_training_does_not_look_at_all_masks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[int] = []
+
+    def look(sources: Sequence[Source], *_: object) -> list[SimpleNamespace]:
+        looked.append(len(sources))
+        return [SimpleNamespace(class_weights=[1.0] * len(s.classes)) for s in sources]
+
+    monkeypatch.setattr("fcnseg.training.first_look", look)
+    new = load_config(TrainConfig, None, {"data": "shapes"})
+    sources = build_sources(new)
+    for config in (new, replace(new, class_weights="auto")):
+        look_first(config, sources)
+        look_first(replace(config, resume=True), sources)
+    assert looked == [2, 0, 2, 1]
 
 
 def test_an_existing_run_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,19 +432,21 @@ def test_vgg16_trains_from_nothing_on_shapes(
     assert "mean IU" in capsys.readouterr().out
 
 
-def test_ctrl_c_says_what_is_kept(
-    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_ctrl_c_in_an_evaluation_says_what_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+    def evaluate(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("fcnseg.build.train", interrupted)
-    assert main(["train", *SMALL, *NETWORK, "--run", str(trained), "--overwrite"]) == 130
-    err = capsys.readouterr().err
-    assert f"interrupted; {trained} keeps every finished epoch; continue with" in err
-    assert f"`fcnseg train --run {trained} --resume`" in err
-    assert main(["train", *SMALL, *NETWORK, "--run", f"{trained}-new"]) == 130
-    assert "no epoch was finished; start again" in capsys.readouterr().err
+    run = tmp_path / "run"
+    words = ["train", *SMALL, *NETWORK, "--epochs", "1", "--run", str(run)]
+    with monkeypatch.context() as broken:
+        broken.setattr("fcnseg.engine.segmentation.Segmentation.evaluate", evaluate)
+        assert main(words) == 130
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert f"interrupted by SIGINT; {run} is saved at step 1 of 1; continue with" in err
+    assert f"`fcnseg train --run {run} --resume`" in err
+    assert main(["train", "--run", str(run), "--resume"]) == 0
 
 
 def test_a_run_without_a_finished_epoch_is_not_offered_to_resume(
@@ -411,7 +456,7 @@ def test_a_run_without_a_finished_epoch_is_not_offered_to_resume(
         (tmp_path / name).write_text("")
     assert main(["train", *SMALL, *NETWORK, "--run", str(tmp_path)]) == 2
     err = capsys.readouterr().err
-    assert "give --overwrite to replace it (no epoch was finished there)" in err
+    assert "give --overwrite to replace it (nothing was saved there)" in err
     (tmp_path / "log.jsonl").unlink()
     assert main(["train", *SMALL, *NETWORK, "--run", str(tmp_path)]) == 2
     assert "give another --run: it is not a run folder" in capsys.readouterr().err

@@ -15,8 +15,10 @@ import fcnseg.cli as cli
 from fcnseg.cli.faults import exit_code_and_line
 from fcnseg.cli.parser import parser_of
 from fcnseg.errors import (
+    AlreadySaid,
     DataError,
     EnvironmentFault,
+    Interrupted,
     NumericError,
     UsageError,
     WeightsError,
@@ -95,6 +97,7 @@ def flags_of(name: str) -> set[str]:
 
 def test_every_flag_that_a_text_names_is_a_flag_of_a_command() -> None:
     known = {"--version", "--help"}.union(*(flags_of(name) for name in cli.COMMANDS))
+    known |= {"--nproc-per-node", "--run-path", "--master-addr", "--rdzv-endpoint"}  # torchrun's
     unknown = []
     for path in sorted(Path(cli.__file__).parents[1].rglob("*.py")):
         if path.name.endswith("_style.py"):
@@ -119,6 +122,8 @@ class OutOfMemoryError(RuntimeError):
         (EnvironmentFault("x"), 5, "error: x"),
         (NumericError("x"), 6, "error: x"),
         (KeyboardInterrupt(), 130, "error: interrupted"),
+        (Interrupted("interrupted by SIGINT; x", 130), 130, "error: interrupted by SIGINT; x"),
+        (Interrupted("x"), 143, "error: x"),
         (BrokenPipeError(), 141, ""),
         (OSError(28, "No space left on device", "f"), 5, "error: f: No space left on device"),
         (OutOfMemoryError("CUDA out of memory. Tried"), 5, "out of memory (CUDA out of memory);"),
@@ -131,6 +136,10 @@ def test_every_error_has_its_code_and_line(error: BaseException, code: int, line
     assert got_code == code
     assert line in got_line
     assert "\n" not in got_line
+
+
+def test_what_another_process_says_is_not_said_again() -> None:
+    assert exit_code_and_line(AlreadySaid("a.png: broken; mend it", 3)) == (3, "")
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
@@ -146,7 +155,8 @@ def test_out_of_memory_names_flags_of_the_command_alone(
     assert cli.main([name]) == 5
     named = set(re.findall(r"--[a-z-]+", capsys.readouterr().err))
     assert named <= known
-    assert bool(named) == (name in ("train", "eval", "heatmap", "predict", "classify"))
+    training = ("train", "train-classifier")
+    assert bool(named) == (name in (*training, "eval", "heatmap", "predict", "classify"))
 
 
 def test_bugs_are_not_hidden() -> None:

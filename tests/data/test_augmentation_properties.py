@@ -81,7 +81,7 @@ def made(transform: TrainingTransform, image: np.ndarray, label: np.ndarray, see
 
 def test_samples_depend_on_seed_epoch_and_index_alone() -> None:
     """By hand, one sample at a time, equals what the loader hands out in its own order."""
-    source = Shapes(length=9, size=(64, 72))
+    source = Shapes(length=10, size=(64, 72))
     transform = TrainingTransform((40, 48), rotate=20, blur=0.5, max_class_share=0.8)
     for epoch in (0, 3):
         batches = list(training_loader(source, transform, 4, seed=5, epoch=epoch))

@@ -231,7 +231,7 @@ def test_a_damaged_sample_is_decoded_when_it_is_read_and_mended(
         made = cached(source, folder)
         assert decoded == []
         if workers:  # noticed by another process
-            loader = training_loader(made, None, 2, 0, 0, workers)
+            loader = training_loader(made, None, 1, 0, 0, workers)
             assert sorted(name for batch in loader for name in batch.ids) == list("01234")
         assert digests(made) == expected
         assert decoded == ([] if workers else ["0"])

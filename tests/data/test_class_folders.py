@@ -42,7 +42,11 @@ def test_it_equals_a_plain_listing(root: Path) -> None:
 
 
 def test_scaled_on_reading(root: Path) -> None:
-    assert ClassFolders(root, "train", short_side=20)[0].image.shape == (20, 30, 3)
+    source = ClassFolders(root, "train", short_side=20)
+    assert source[0].image.shape == (20, 30, 3)
+    assert source.scaled(None)[0].image.shape == (40, 60, 3)
+    assert source.scaled(41)[0].image.shape == (40, 60, 3)  # never enlarged
+    assert source[0].image.shape == (20, 30, 3)
 
 
 def test_what_is_wrong_is_said(root: Path, tmp_path: Path) -> None:

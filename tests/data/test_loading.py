@@ -1,8 +1,11 @@
-"""Batches: padding, order, seeds, worker processes and their errors."""
+"""Batches: padding, worker processes and their errors."""
 
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,14 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from fcnseg.data.loading import (
-    Batch,
-    augmentation_seed,
-    collate,
-    epoch_order,
-    evaluation_loader,
-    training_loader,
-)
+from fcnseg.data.loading import Batch, collate, evaluation_loader, training_loader
+from fcnseg.data.order import augmentation_seed, epoch_batches, epoch_order
 from fcnseg.data.sample import Sample
 from fcnseg.data.shapes import Shapes
 from fcnseg.data.transforms import TrainingTransform
@@ -86,19 +83,6 @@ def test_collate_pads_right_and_below() -> None:
                 assert batch.labels[number, y, x] == (number % 2 if inside else 255)
 
 
-def test_order_is_a_function_of_seed_and_epoch() -> None:
-    assert sorted(epoch_order(50, 1, 2)) == list(range(50))
-    assert epoch_order(50, 1, 2) == epoch_order(50, 1, 2)
-    orders = {tuple(epoch_order(50, seed, epoch)) for seed in range(4) for epoch in range(4)}
-    assert len(orders) == 16
-
-
-def test_augmentation_seeds_differ_and_stay() -> None:
-    seeds = {augmentation_seed(s, e, i) for s in range(5) for e in range(5) for i in range(50)}
-    assert len(seeds) == 5 * 5 * 50
-    assert augmentation_seed(1, 2, 3) == augmentation_seed(1, 2, 3)
-
-
 def test_an_epoch_has_every_sample_once() -> None:
     loader = training_loader(Sized([(3, 3)] * 11), None, 4, seed=1, epoch=2)
     batches = list(loader)
@@ -114,16 +98,25 @@ def test_transform_gets_image_label_and_the_seed_of_the_sample() -> None:
         return image, label
 
     called: dict[int, int] = {}
-    list(training_loader(Sized([(3, 3)] * 5), transform, 2, seed=7, epoch=3))
-    assert called == {index: augmentation_seed(7, 3, index) for index in range(5)}
+    list(training_loader(Sized([(3, 3)] * 6), transform, 2, seed=7, epoch=3))
+    assert called == {index: augmentation_seed(7, 3, index) for index in range(6)}
 
 
 def test_going_on_in_the_middle() -> None:
-    source, transform = Shapes(length=10, size=(64, 64)), TrainingTransform((48, 48))
+    source, transform = Shapes(length=11, size=(64, 64)), TrainingTransform((48, 48))
     whole = contents(training_loader(source, transform, 3, 0, 1))
     rest = training_loader(source, transform, 3, 0, 1, first_batch=2)
     assert len(rest) == 2
     assert contents(rest) == whole[2:]
+
+
+@pytest.mark.parametrize("sampling", ["once", "replacement"])
+def test_each_process_has_its_share_of_the_batches(sampling: str) -> None:
+    source = Sized([(3, 3)] * 15)
+    for rank in range(2):
+        loader = training_loader(source, None, 3, 1, 2, 0, FILL, 1, rank, 2, sampling)
+        ids = [[int(name) for name in batch.ids] for batch in loader]
+        assert ids == epoch_batches(15, 3, 1, 2, rank, 2, sampling)[1:]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -191,12 +184,59 @@ def test_a_faulty_sample_surfaces_as_its_own_error(workers: int) -> None:
             list(loader)
         assert type(caught.value) is DataError
         assert str(caught.value) == "4.png: is broken; mend it"
+        assert multiprocessing.active_children() == []  # though the error is still held
 
 
 def test_a_killed_worker_is_said() -> None:
     source = Sized([(3, 3)] * 6, killed=4)
     with pytest.raises(EnvironmentFault, match=r"--workers: a loader process was killed"):
         list(training_loader(source, None, 2, 0, 0, workers=1))
+
+
+class Signalled(Sized):
+    """Sends a signal to its own process as sample 4 is read."""
+
+    def __init__(self, number: int, times: int = 1) -> None:
+        super().__init__([(3, 3)] * 6)
+        self.number, self.times = number, times
+
+    def __getitem__(self, index: int) -> Sample:
+        for _ in range(self.times if index == 4 else 0):
+            os.kill(os.getpid(), self.number)
+            time.sleep(0.05)
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_workers_leave_signals_to_the_main_process(number: int) -> None:
+    alone = contents(training_loader(Sized([(3, 3)] * 6), None, 2, 0, 0))
+    assert contents(training_loader(Signalled(number), None, 2, 0, 0, workers=1)) == alone
+
+
+def test_a_worker_that_does_not_listen_can_be_ended() -> None:
+    with pytest.raises(EnvironmentFault, match="a loader process was killed"):
+        list(training_loader(Signalled(signal.SIGTERM, times=2), None, 2, 0, 0, workers=1))
+
+
+def test_signals_wait_until_a_worker_is_ready_for_them() -> None:
+    """The mask of this process is as before, whatever its workers start with."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    next(iter(training_loader(Sized([(3, 3)] * 6), None, 2, 0, 0, workers=1)))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+HELD = """\
+from fcnseg.data.loading import training_loader
+from fcnseg.data.shapes import Shapes
+iterator = iter(training_loader(Shapes("train", 6), None, 2, 0, 0, workers=1))
+print(len(next(iterator).ids))
+"""
+
+
+def test_a_program_ends_though_it_holds_an_iterator() -> None:
+    words = [sys.executable, "-c", HELD]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=40, check=True)
+    assert (done.stdout, done.stderr) == ("2\n", "")
 
 
 def test_wrong_arguments() -> None:

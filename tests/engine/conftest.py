@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,18 @@ from torch import Tensor, nn
 
 from fcnseg.config import Size, TrainConfig
 from fcnseg.data.loading import Batch, evaluation_loader, training_loader
+from fcnseg.data.order import batches_in_epoch
 from fcnseg.data.sample import Sample, Source
+from fcnseg.data.subset import Subset
 from fcnseg.data.transforms import TrainingTransform
+from fcnseg.engine.continuity import describe_data, describe_machine
 from fcnseg.engine.events import Observer, silent
-from fcnseg.engine.train import Batches, Result, enter, fit_config, steps_in_epoch
+from fcnseg.engine.interrupt import Interruption
+from fcnseg.engine.run import RunFolder
+from fcnseg.engine.segmentation import PixelLoss, Segmentation
+from fcnseg.engine.start import Result, build_learner, enter, fit_config
+from fcnseg.engine.train import Batches
+from fcnseg.engine.world import World
 from fcnseg.model import ModelInfo
 from fcnseg.preprocessing import Preprocessing
 
@@ -88,6 +97,59 @@ def training_data() -> tuple[Blocks, TrainingTransform]:
     return Blocks(9), TrainingTransform((24, 32), scale=(0.8, 1.2), fill=FILL)
 
 
+def train_tiny(
+    config: TrainConfig,
+    observer: Observer = silent,
+    model: nn.Module | None = None,
+    validation: Source | None = None,
+    class_weights: Sequence[float] | None = None,
+    stop: Interruption | None = None,
+    world: World | None = None,
+) -> Result:
+    """Train a fresh tiny network as ``training.train`` does; its parts may be given."""
+    world = world or World()
+    folder = enter(config) if world.is_first else RunFolder(config.run_folder)
+    torch.manual_seed(config.seed)
+    net: Any = model or TinyNet()
+    training, transform = training_data()
+    source = validation or Blocks(4, salt=1)
+    cpu = torch.device("cpu")
+    learner = build_learner(config, net, net.head, cpu, torch.float32, world)
+    batches = Batches(
+        lambda epoch, first: training_loader(
+            *(training, transform, config.batch_size, config.seed, epoch, config.workers, FILL),
+            first_batch=first,
+            rank=world.rank,
+            world_size=world.size,
+            sampling=config.sampling,
+        ),
+        batches_in_epoch(len(training), config.batch_size, world.size),
+        (len(training), len(source)),
+    )
+    own = Subset(source, range(world.rank, len(source), world.size), source.name)
+    weights = None if class_weights is None else torch.tensor(class_weights)
+    task = Segmentation(
+        net.info.preprocessing,
+        source,
+        lambda: evaluation_loader(own, config.batch_size),
+        folder,
+        cpu,
+        pixel_loss=PixelLoss(config.reduction, weights, config.dice),
+        world=world,
+        observer=observer,
+    )
+    each_step = config.batch_size * config.accumulate * world.size
+    return fit_config(
+        *(config, folder, learner, task, batches),
+        describe_data((training, source), class_weights, each_step),
+        describe_machine(cpu, torch.float32, world.size),
+        {},
+        f"fcnseg train --run {folder.path} --resume",
+        stop,
+        observer,
+    )
+
+
 @pytest.fixture
 def tiny() -> TinyNet:
     torch.manual_seed(0)
@@ -118,7 +180,7 @@ def first_batch() -> Callable[[TrainConfig], Batch]:
 
 @pytest.fixture
 def run_training() -> Callable[..., Result]:
-    """Train a fresh tiny network as ``build.train`` does; its parts may be given."""
+    """See :func:`train_tiny`."""
 
     def run(
         config: TrainConfig,
@@ -126,25 +188,17 @@ def run_training() -> Callable[..., Result]:
         model: nn.Module | None = None,
         validation: Source | None = None,
         class_weights: Sequence[float] | None = None,
+        stop: Interruption | None = None,
     ) -> Result:
-        folder = enter(config)
-        torch.manual_seed(config.seed)
-        model = model or TinyNet()
-        (training, transform), fill = training_data(), FILL
-        validation = validation or Blocks(4, salt=1)
-        batches = Batches(
-            lambda epoch: training_loader(
-                training, transform, config.batch_size, config.seed, epoch, config.workers, fill
-            ),
-            lambda: evaluation_loader(validation, config.batch_size),
-            steps_in_epoch(len(training), config.batch_size),
-        )
-        cpu = torch.device("cpu")
-        sources = training, validation
-        parts = config, folder, model, batches, sources, cpu, torch.float32
-        return fit_config(*parts, class_weights=class_weights, observer=observer)
+        return train_tiny(config, observer, model, validation, class_weights, stop)
 
     return run
+
+
+@pytest.fixture
+def train_with() -> Callable[..., Result]:
+    """:func:`train_tiny` itself."""
+    return train_tiny
 
 
 @pytest.fixture

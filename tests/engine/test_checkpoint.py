@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from fcnseg.build import build_fcn
+from fcnseg.engine.average import Average
 from fcnseg.engine.checkpoint import (
     Progress,
     load_fitting,
@@ -134,14 +135,15 @@ def test_numbers_that_are_not_finite_are_not_saved(tiny: Any, tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 def test_state_round_trip(kind: str, make_net: Callable[..., Any], tmp_path: Path) -> None:
     def steps(net: Any, optimizer: Any, count: int) -> None:
-        for _ in range(count):
+        for step in range(count):
+            torch.manual_seed(step)  # as in training, randomness is a function of the position
             optimizer.zero_grad()
             (net(torch.rand(2, 3, 8, 8)) ** 2).mean().backward()
             optimizer.step()
 
     def fresh() -> tuple[Any, Any]:
         net = make_net().to(memory_format=torch.channels_last)
-        groups = parameter_groups(net.backbone, net.head, 1e-2, 2, 0.1)
+        groups = parameter_groups(net, net.head, 1e-2, 2, 0.1)
         return net, build_optimizer(kind, groups)
 
     torch.manual_seed(1)
@@ -159,7 +161,7 @@ def test_state_round_trip(kind: str, make_net: Callable[..., Any], tmp_path: Pat
 
 
 def test_the_scale_of_the_loss_comes_back(tiny: Any, tmp_path: Path) -> None:
-    optimizer = build_optimizer("sgd", parameter_groups(tiny.backbone, tiny.head, 1, 1, 0))
+    optimizer = build_optimizer("sgd", parameter_groups(tiny, tiny.head, 1, 1, 0))
     scaler, fresh = (torch.amp.GradScaler("cpu", init_scale=2.0**n) for n in (5, 16))
     scaler.scale(torch.ones(1, requires_grad=True).sum())  # it takes its values on first use
     scaler.update(12.0)
@@ -192,15 +194,31 @@ def test_fixed_upsampling_stays_bilinear(tmp_path: Path) -> None:
     assert load_fitting(tmp_path / "a.safetensors", learned_too) == (len(after), [])
 
 
-def test_a_state_is_no_model_and_the_reverse(tiny: Any, tmp_path: Path) -> None:
-    optimizer = build_optimizer("sgd", parameter_groups(tiny.backbone, tiny.head, 1, 1, 0))
+def test_a_state_is_a_model_too_but_a_model_no_state(tiny: Any, tmp_path: Path) -> None:
+    optimizer = build_optimizer("sgd", parameter_groups(tiny, tiny.head, 1, 1, 0))
     state, model = tmp_path / "s.safetensors", tmp_path / "m.safetensors"
-    save_state(state, tiny, optimizer, Progress())
-    save_model(model, tiny)
-    with pytest.raises(WeightsError, match="a training state, not a model"):
-        read_model(state)
+    save_state(state, tiny, optimizer, Progress(), config={"lr": 1})
+    save_model(model, tiny, {"lr": 1})
+    (info, tensors), (known, own) = read_model(state), read_model(model)
+    assert (info, tensors.keys(), read_config(state)) == (known, own.keys(), {"lr": 1})
+    assert all(torch.equal(tensors[name], own[name]) for name in own)
+    with pytest.raises(WeightsError, match="holds a segmentation network, not a classifier"):
+        read_model(state, "classifier")
     with pytest.raises(WeightsError, match="a model, not a training state"):
         load_state(model, tiny, optimizer)
+
+
+def test_of_a_state_with_an_average_the_average_is_the_model(tiny: Any, tmp_path: Path) -> None:
+    optimizer = build_optimizer("sgd", parameter_groups(tiny, tiny.head, 1, 1, 0))
+    average, path = Average(tiny, 0.5), tmp_path / "s.safetensors"
+    with torch.no_grad():
+        tiny.head.bias.fill_(7)
+    save_state(path, tiny, optimizer, Progress(), average=average)
+    tensors = read_model(path)[1]
+    assert torch.equal(tensors["head.bias"], average.module.head.bias)
+    assert not torch.equal(tensors["head.bias"], tiny.head.bias)
+    with pytest.raises(WeightsError, match=r"s\.safetensors: has averaged weights; resume with"):
+        load_state(path, tiny, optimizer)
 
 
 def test_tensors_that_do_not_fit_are_counted(tiny: Any, make_net: Callable[..., Any]) -> None:

@@ -38,7 +38,7 @@ def test_schedule_of_very_short_runs_never_starts_at_zero(total: int) -> None:
 
 
 def test_groups_hold_every_parameter_once(tiny: Any) -> None:
-    groups = parameter_groups(tiny.backbone, tiny.head, 0.1, 10, 0.5)
+    groups = parameter_groups(tiny, tiny.head, 0.1, 10, 0.5)
     found = {g["name"]: (len(g["params"]), g["lr"], g["weight_decay"]) for g in groups}
     assert found == {
         "backbone": (1, 0.1, 0.5),
@@ -66,7 +66,7 @@ def test_log_is_cut_after_a_step(tmp_path: Path) -> None:
         log.write("step", step=step, loss=1 / step)
         log.write("eval", step=step, epoch=step)
     log.close()
-    cut_log(path, 3, evaluated=2)  # the third epoch was not scored yet
+    cut_log(path, 3, evaluated=False)  # the third epoch was not scored yet
     rows = [(row["kind"], row["step"]) for row in read_log(path)]
     assert rows == [("step", 1), ("eval", 1), ("step", 2), ("eval", 2), ("step", 3)]
 

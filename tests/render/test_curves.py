@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcnseg.render import training_curves
-from fcnseg.render.curves import _running_median
+from fcnseg.render.series import running_median
 
 BLUE, PALE, ORANGE = (0, 114, 178), (156, 201, 227), (213, 94, 0)
 
@@ -88,11 +88,25 @@ def test_one_wild_step_does_not_flatten_the_curve():
     assert blue[-1] - blue[0] > 150
 
 
+def test_a_classifier_has_its_accuracies_and_its_test_loss():
+    rows = rows_of_a_run()
+    for row in rows:
+        if row["kind"] == "eval":
+            row["test_accuracy"], row["train_accuracy"] = row.pop("mean_iu"), 0.97
+            row["test_loss"] = 1.5
+            del row["pixel_accuracy"]
+    loss, _, scores = panels(training_curves(rows))
+    assert has(loss, ORANGE)
+    assert has(scores, BLUE)
+    assert has(scores, ORANGE)
+    assert not has(panels(training_curves(rows_of_a_run()))[0], ORANGE)
+
+
 @pytest.mark.parametrize(("count", "reach"), [(1, 1), (40, 3), (40, 50), (3000, 75)])
 def test_running_median_equals_the_plain_loop(count, reach):
     values = np.random.default_rng(0).normal(size=count)
     values[3:5] = np.nan
-    places, got = _running_median(values, reach)
+    places, got = running_median(values, reach)
     assert len(places) == min(count, 400)
     assert (places[0], places[-1]) == (0, count - 1)
     for i, median in zip(places, got, strict=True):
@@ -103,4 +117,4 @@ def test_running_median_equals_the_plain_loop(count, reach):
 
 
 def test_a_running_median_of_nothing_is_a_gap():
-    assert np.isnan(_running_median(np.full(5, np.nan), 2)[1]).all()
+    assert np.isnan(running_median(np.full(5, np.nan), 2)[1]).all()
