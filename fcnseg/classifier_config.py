@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fcnseg.run_config import RunConfig
 from fcnseg.settings import setting
@@ -15,8 +15,12 @@ _SCRATCH = "small_cnn"
 
 @dataclass(frozen=True)
 class ClassifierConfig(RunConfig):
-    """A training run of a classifier."""
+    """A training run of a classifier.
 
+    ``others`` has settings by which files for another command are told.
+    """
+
+    others: ClassVar[dict[str, str]] = {"variant": "train"}
     data_root: str | None = setting(
         None,
         "folder with a folder of images for each class, or with such folders in train/ and val/ or "

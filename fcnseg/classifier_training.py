@@ -58,7 +58,7 @@ def train_classifier(
         side = preprocessing.native_size * _MARGIN / math.sqrt(config.crop_share)
         training = training.scaled(math.ceil(side))
         learner = build_learner(config, model, model.head, world.device, run.precision, world)
-        settings = {**asdict(config), "images": len(training) + len(testing)}
+        settings = {**asdict(config), "lr": config.rate, "images": len(training) + len(testing)}
         each_step = config.batch_size * config.accumulate * world.size
         program = started_by("fcnseg train-classifier", world.size)
         return fit_config(

@@ -48,8 +48,12 @@ AUGMENTATION = (
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig, DataConfig):
-    """A training run of a segmentation network."""
+    """A training run of a segmentation network.
 
+    ``others`` has settings by which files for another command are told.
+    """
+
+    others: ClassVar[dict[str, str]] = {"crop_share": "train-classifier"}
     recipe: str = setting(
         "modern",
         "paper: batch 1 of whole images, summed loss, constant rates, as published; it decides "
@@ -209,7 +213,11 @@ def load_config(kind: type[Config], file: str | Path | None, flags: Mapping[str,
     values: dict[str, Any] = {}
     faults: list[str] = []
     if file is not None:
-        values, found = typed(kind, read_yaml(file), str)
+        written = read_yaml(file)
+        for name, command in getattr(kind, "others", {}).items():
+            if name in written:
+                raise UsageError(f"{file}: holds settings of fcnseg {command}; use that command")
+        values, found = typed(kind, written, str)
         if found:
             faults.append(f"{file}: {'; '.join(found)}")
     chosen, found = typed(kind, flags, flag_name)

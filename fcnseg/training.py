@@ -66,7 +66,8 @@ def train(
         learner = build_learner(config, model, model.head, world.device, precision, world)
         batches = build_batches(config, training, validation, model, world)
         lengths = len(training), len(validation)
-        settings = {**asdict(config), "classes": inline(config.classes), "pairs": sum(lengths)}
+        found = {"lr": config.rate, "classes": inline(config.classes), "pairs": sum(lengths)}
+        settings = {**asdict(config), **found}
         kept = {name: value for name, value in settings.items() if name not in MACHINE}
         task = build_task(config, run, model, validation, weights, settings)
         each_step = config.batch_size * config.accumulate * world.size

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fcnseg.classifier_config import ClassifierConfig
-from fcnseg.config import load_config, to_yaml
+from fcnseg.config import TrainConfig, load_config, to_yaml
 from fcnseg.errors import UsageError
 
 
@@ -53,3 +53,14 @@ def test_what_contradicts_itself_is_refused(flags: dict, said: str) -> None:
     given = {k: v for k, v in {"data_root": "photos", **flags}.items() if v is not None}
     with pytest.raises(UsageError, match=said):
         load_config(ClassifierConfig, None, given)
+
+
+def test_the_file_of_the_other_command_is_told_by_one_line(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine.yaml", tmp_path / "theirs.yaml"
+    mine.write_text(to_yaml(made()))
+    theirs.write_text(to_yaml(TrainConfig()))
+    words = r"mine\.yaml: holds settings of fcnseg train-classifier; use that command$"
+    with pytest.raises(UsageError, match=words):
+        load_config(TrainConfig, mine, {})
+    with pytest.raises(UsageError, match=r"theirs\.yaml: holds settings of fcnseg train; use"):
+        load_config(ClassifierConfig, theirs, {})

@@ -164,3 +164,30 @@ def test_yaml_round_trip(tmp_path: Path, comments: bool) -> None:
 def test_differences_are_named() -> None:
     changed = TrainConfig(epochs=5, workers=7)
     assert differences(TrainConfig(), changed, ("workers",)) == ["epochs: 30 -> 5"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"stages": "8s,32s"}, r"--stages: '8s,32s' goes back to a coarser one; give 32s first"),
+        ({"stages": "32s,32s"}, r"--stages: .* names a variant twice"),
+        ({"stages": "32s,7s"}, r"--stages: expected variants of 32s, 16s, 8s, 8s-atonce"),
+        ({"freeze": "backbone", "weights": "none"}, r"the layers that it keeps would be random"),
+        ({"epochs": 1, "iterations": 2}, r"^--epochs, --iterations: exclude each other; give one"),
+        ({"native_size": True, "crop_size": "64"}, r"--native-size, --crop-size: exclude each"),
+        ({"reduction": "sum", "dice": 1, "optimizer": "adamw"}, r"^--dice: a mean, which does not"),
+        ({"save_every": "5x"}, r"--save-every: expected steps such as 500, minutes such as 10m"),
+    ],
+)
+def test_settings_that_do_not_go_together(flags: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        load_config(TrainConfig, None, flags)
+
+
+def test_epochs_on_the_command_line_win_over_iterations_in_a_file(tmp_path: Path) -> None:
+    config = load(tmp_path, "iterations: 500\nepochs: 7", {"epochs": 2})
+    assert (config.epochs, config.iterations) == (2, None)
+    assert load(tmp_path, "iterations: 500\nepochs: 7").total_steps(9) == 500
+    assert load_config(TrainConfig, None, {"recipe": "paper", "epochs": 3}).iterations is None
+    crops = load_config(TrainConfig, None, {"recipe": "paper", "crop_size": "64"})
+    assert crops.crop == (64, 64)

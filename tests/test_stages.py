@@ -64,6 +64,15 @@ def test_each_stage_starts_from_the_last(
         stages.train_all(config)
 
 
+def test_a_stage_that_the_backbone_does_not_have_is_found_before_the_first(
+    config: TrainConfig, trained: list[TrainConfig], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"small_cnn: has maps at stride 2, 4, 8, none at 32"):
+        stages.train_all(replace(config, backbone="small_cnn"))
+    assert trained == []
+    assert not (tmp_path / "run").exists()
+
+
 def test_resuming_goes_on_in_the_stage_that_was_cut(
     config: TrainConfig, trained: list[TrainConfig], tmp_path: Path
 ) -> None:
