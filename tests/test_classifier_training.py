@@ -124,7 +124,7 @@ def test_the_scores_are_those_of_classify(trained: Result) -> None:
 
 
 def test_a_classifier_is_no_fcn(trained: Result) -> None:
-    with pytest.raises(WeightsError, match=r"holds a classifier, not a segmentation network; `fc"):
+    with pytest.raises(WeightsError, match=r"holds a classifier, not a segmentation network; heat"):
         load(trained.best)
 
 

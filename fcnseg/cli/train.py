@@ -90,6 +90,8 @@ def run(args: Any) -> None:
         print_scores(result.evaluation.scores, result.evaluation.classes)
         print(f"best mean IU {100 * result.best_score:.1f} % in epoch {result.best_epoch}")
         print_written(result.folder, config.tensorboard)
+    if len(results) > 1:
+        print(f"the last stage's network: {results[-1].best}")
 
 
 def print_written(
