@@ -80,7 +80,7 @@ class ClassifierConfig(RunConfig):
     @property
     def from_scratch(self) -> bool:
         """Whether no layer has weights to begin with."""
-        return self.weights == "none" or (self.weights == "auto" and self.backbone == _SCRATCH)
+        return _is_from_scratch(self.weights, self.backbone)
 
     @property
     def rate(self) -> float:
@@ -99,8 +99,7 @@ class ClassifierConfig(RunConfig):
     def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
         """What the settings that are ``given`` imply of those that are not."""
         weights, backbone = given.get("weights", "auto"), given.get("backbone", _SCRATCH)
-        scratch = weights == "none" or (weights == "auto" and backbone == _SCRATCH)
-        return {"head_lr_factor": 1.0} if scratch else {}
+        return {"head_lr_factor": 1.0} if _is_from_scratch(weights, backbone) else {}
 
     def faults(self) -> list[str]:
         """What in the settings contradicts itself, a line each."""
@@ -113,3 +112,7 @@ class ClassifierConfig(RunConfig):
                 "with a pretrained --backbone, or a file"
             )
         return found
+
+
+def _is_from_scratch(weights: Any, backbone: Any) -> bool:
+    return bool(weights == "none" or (weights == "auto" and backbone == _SCRATCH))

@@ -1,7 +1,6 @@
 """Training a classifier, from its settings to its last file."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from fcnseg.data.class_views import RandomView
 from fcnseg.data.faults import first_names
 from fcnseg.data.order import batches_in_epoch, epoch_batches
 from fcnseg.engine.classification import Classification, Picture
-from fcnseg.engine.command import command_line, started_by
+from fcnseg.engine.command import command_line, resuming
 from fcnseg.engine.continuity import describe_data, describe_machine
 from fcnseg.engine.events import Evaluating, Notice, Observer, downloading, silent
 from fcnseg.engine.interrupt import Interruption
@@ -31,7 +30,6 @@ from fcnseg.inference.heatmap import classifier_maps
 from fcnseg.own_classifier import CentreView, OwnClassifier, build_own_classifier, without_ends
 from fcnseg.preprocessing import Preprocessing
 from fcnseg.render.heatmap import heatmap
-from fcnseg.run_config import MACHINE
 
 _MARGIN = 1.5  # how much larger than a view the part of the image is that it shows
 
@@ -60,15 +58,14 @@ def train_classifier(
         learner = build_learner(config, model, model.head, world.device, run.precision, world)
         settings = {**asdict(config), "lr": config.rate, "images": len(training) + len(testing)}
         each_step = config.batch_size * config.accumulate * world.size
-        program = started_by("fcnseg train-classifier", world.size)
         return fit_config(
             *(config, run.folder, learner),
             build_task(config, run, preprocessing, (training, testing), settings),
             build_batches(config, training, len(testing), preprocessing, world),
             data=describe_data((training, testing), None, each_step),
             machine=describe_machine(world.device, run.precision, world.size),
-            settings={name: value for name, value in settings.items() if name not in MACHINE},
-            command=f"{program} --run {shlex.quote(str(run.folder.path))} --resume",
+            settings=settings,
+            command=resuming("fcnseg train-classifier", run.folder.path, world.size),
             stop=stop,
             observer=observer,
         )

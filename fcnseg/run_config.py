@@ -8,9 +8,12 @@ from fcnseg.settings import seed_setting, setting
 DEFAULT_LR = 1e-4
 """Learning rate where nothing says another."""
 
+PLACE = ("run", "resume", "overwrite")
+"""The settings that say where a run is kept and how it was entered."""
+
 MACHINE = (
     *("device", "precision", "compile", "deterministic", "workers"),
-    *("save_every", "tensorboard", "run", "resume", "overwrite"),
+    *("save_every", "tensorboard", *PLACE),
 )
 """The settings that say how, and not what, is computed."""
 

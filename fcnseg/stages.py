@@ -1,7 +1,6 @@
 """Training in stages, as the paper does: FCN-32s, then 16s, then 8s, each from the last."""
 
 import os
-import shlex
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from fcnseg.build import build_fcn
 from fcnseg.config import TrainConfig, load_config, to_yaml, validate
-from fcnseg.engine.command import started_by
+from fcnseg.engine.command import resuming
 from fcnseg.engine.events import Notice, Observer, silent
 from fcnseg.engine.interrupt import Interruption
 from fcnseg.engine.lock import locked
@@ -52,7 +51,7 @@ def _train_stages(
 ) -> list[Result]:
     results = []
     before: dict[str, Any] = {}
-    resumed_by = f"{_program()} --run {shlex.quote(str(folder))} --resume"
+    resumed_by = resuming("fcnseg train", folder, _processes())
     for number, variant in enumerate(config.stage_names, 1):
         place = RunFolder(folder / variant)
         saved = config.resume and bool(place.states.files())
@@ -84,9 +83,9 @@ def check_stage(config: TrainConfig, variant: str) -> None:
         build_fcn(config.backbone, variant, 2, **how)
 
 
-def _program() -> str:
+def _processes() -> int:
     processes = os.environ.get("WORLD_SIZE", "1")  # what is no number the first stage refuses
-    return started_by("fcnseg train", max(1, int(processes)) if processes.isdecimal() else 1)
+    return max(1, int(processes)) if processes.isdecimal() else 1
 
 
 def _enter(config: TrainConfig, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """A training from its settings to its last file: the one place where all parts meet."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from fcnseg.data.order import batches_in_epoch, evaluation_share
 from fcnseg.data.sample import Source
 from fcnseg.data.subset import Subset
 from fcnseg.engine.checkpoint import load_fitting
-from fcnseg.engine.command import command_line, started_by
+from fcnseg.engine.command import command_line, resuming
 from fcnseg.engine.continuity import describe_data, describe_machine
 from fcnseg.engine.events import Evaluating, Notice, Observer, downloading, silent
 from fcnseg.engine.interrupt import Interruption
@@ -28,7 +27,6 @@ from fcnseg.engine.world import World
 from fcnseg.heads import Padding, UpsampleMode
 from fcnseg.model import FCN
 from fcnseg.palette import Colour
-from fcnseg.run_config import MACHINE
 from fcnseg.sources import build_sources, scaled
 
 if TYPE_CHECKING:
@@ -68,17 +66,14 @@ def train(
         lengths = len(training), len(validation)
         found = {"lr": config.rate, "classes": inline(config.classes), "pairs": sum(lengths)}
         settings = {**asdict(config), **found}
-        kept = {name: value for name, value in settings.items() if name not in MACHINE}
         task = build_task(config, run, model, validation, weights, settings)
         each_step = config.batch_size * config.accumulate * world.size
-        program = started_by("fcnseg train", world.size)
-        resuming = f"{program} --run {shlex.quote(str(run.folder.path))} --resume"
         return fit_config(
             *(config, run.folder, learner, task, batches),
             data=describe_data(sources, weights, each_step),
             machine=describe_machine(world.device, precision, world.size),
-            settings=kept,
-            command=resumed_by or resuming,
+            settings=settings,
+            command=resumed_by or resuming("fcnseg train", run.folder.path, world.size),
             stop=stop,
             observer=observer,
         )

@@ -4,8 +4,31 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcnseg.config import Settings
+from fcnseg.config import Config, Settings, load_config
 from fcnseg.errors import UsageError
+
+
+def add_config_flags(parser: Any) -> None:
+    """Add ``--config`` and ``--print-config``."""
+    parser.add_argument("--config", metavar="FILE", help="YAML settings; flags win over them")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the complete settings and stop"
+    )
+
+
+def chosen_settings(args: Any, kind: type[Config], names: Iterable[str]) -> Config:
+    """The settings of the command line; a resumed run starts from those in its folder.
+
+    ``names`` are as in :func:`stored_settings`. Raises :class:`UsageError` for wrong settings,
+    and where there is nothing to resume.
+    """
+    from fcnseg.cli.parser import given
+
+    flags = given(args, kind)
+    file = args.config
+    if file is None and flags.get("resume"):
+        file, flags = stored_settings(kind, flags, names)
+    return load_config(kind, file, flags)
 
 
 def stored_settings(

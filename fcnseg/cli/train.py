@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fcnseg.config import AUGMENTATION, TrainConfig, load_config, to_yaml
+from fcnseg.config import AUGMENTATION, TrainConfig, to_yaml
 
 HELP = "train a fully convolutional network"
 EXAMPLES = """\
@@ -43,30 +43,19 @@ _GROUPS = {
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.parser import DATA_SETTINGS, add_settings
+    from fcnseg.cli.resuming import add_config_flags
 
-    parser.add_argument("--config", metavar="FILE", help="YAML settings; flags win over them")
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the complete settings and stop"
-    )
+    add_config_flags(parser)
     add_settings(parser, "data", DATA_SETTINGS)
     for title, names in _GROUPS.items():
         add_settings(parser, title, names)
 
 
 def settings(args: Any) -> TrainConfig:
-    """The settings of the command line; a resumed run starts from those in its folder.
+    """The settings of the command line; see :func:`fcnseg.cli.resuming.chosen_settings`."""
+    from fcnseg.cli.resuming import chosen_settings
 
-    Raises :class:`UsageError` for wrong ones, and where there is nothing to resume.
-    """
-    from fcnseg.cli.parser import given
-    from fcnseg.cli.resuming import stored_settings
-
-    flags = given(args)
-    file = args.config
-    if file is None and flags.get("resume"):
-        names = ("run", "data", "backbone", "variant", "stages")
-        file, flags = stored_settings(TrainConfig, flags, names)
-    return load_config(TrainConfig, file, flags)
+    return chosen_settings(args, TrainConfig, ("run", "data", "backbone", "variant", "stages"))
 
 
 def run(args: Any) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fcnseg.classifier_config import ClassifierConfig
-from fcnseg.config import load_config, to_yaml
+from fcnseg.config import to_yaml
 
 HELP = "train a classifier on folders of images, a folder a class, for heatmaps without masks"
 EXAMPLES = """\
@@ -30,29 +30,18 @@ _GROUPS = {
 
 def add_arguments(parser: Any) -> None:
     from fcnseg.cli.parser import add_settings
+    from fcnseg.cli.resuming import add_config_flags
 
-    parser.add_argument("--config", metavar="FILE", help="YAML settings; flags win over them")
-    parser.add_argument(
-        "--print-config", action="store_true", help="print the complete settings and stop"
-    )
+    add_config_flags(parser)
     for title, names in _GROUPS.items():
         add_settings(parser, title, names, kind=ClassifierConfig)
 
 
 def settings(args: Any) -> ClassifierConfig:
-    """The settings of the command line; a resumed run starts from those in its folder.
+    """The settings of the command line; see :func:`fcnseg.cli.resuming.chosen_settings`."""
+    from fcnseg.cli.resuming import chosen_settings
 
-    Raises :class:`UsageError` for wrong ones, and where there is nothing to resume.
-    """
-    from fcnseg.cli.parser import given
-    from fcnseg.cli.resuming import stored_settings
-
-    flags = given(args, ClassifierConfig)
-    file = args.config
-    if file is None and flags.get("resume"):
-        names = ("run", "data_root", "backbone")
-        file, flags = stored_settings(ClassifierConfig, flags, names)
-    return load_config(ClassifierConfig, file, flags)
+    return chosen_settings(args, ClassifierConfig, ("run", "data_root", "backbone"))
 
 
 def run(args: Any) -> None:

@@ -16,11 +16,13 @@ from fcnseg.data.class_parts import ClassSource
 from fcnseg.data.order import evaluation_share
 from fcnseg.devices import autocast
 from fcnseg.engine.environment import environment
-from fcnseg.engine.events import Evaluating, Event, Notice, Observer, Tested, silent
-from fcnseg.engine.report import Panel, write_report
+from fcnseg.engine.evaluate import warn_if_collapsed
+from fcnseg.engine.events import Evaluating, Event, Observer, Tested, silent
+from fcnseg.engine.report import Panel, evenly_spread, extremes, write_report
 from fcnseg.engine.run import RunFolder
 from fcnseg.engine.world import World
 from fcnseg.errors import NumericError
+from fcnseg.metrics import ConfusionMatrix
 from fcnseg.model import to_input
 from fcnseg.own_classifier import CentreView, OwnClassifier
 from fcnseg.render.curves import training_curves
@@ -28,9 +30,6 @@ from fcnseg.render.files import write_image
 
 MOST_TRAINING_IMAGES = 1000
 """Training images that an epoch's training accuracy is measured on, at most."""
-
-_SAMPLES = 4
-_BEST, _WORST = 3, 6
 
 Picture = Callable[[np.ndarray, Sequence[int]], np.ndarray]
 """An image, (H, W, 3) uint8, and class ids -> where these are seen, (h, w, 3) uint8."""
@@ -190,7 +189,9 @@ class Classification:
         result = Classified(
             ordered, loss / len(tested), right_of_all / len(learned), self.testing.classes
         )
-        self._warn(result.confusion)
+        counts = ConfusionMatrix(len(result.classes))
+        counts.counts = result.confusion
+        warn_if_collapsed("every test image is taken for", counts, result.classes, self.observer)
         return result
 
     @torch.inference_mode()
@@ -230,20 +231,12 @@ class Classification:
             score_NK: Tensor = net(pixels_N3HW)
         return score_NK.float()
 
-    def _warn(self, confusion: np.ndarray) -> None:
-        predicted, truth = confusion.sum(0) > 0, confusion.sum(1) > 0
-        if predicted.sum() == 1 and truth.sum() > 1:
-            only = self.testing.classes[int(predicted.argmax())]
-            text = f"every test image is taken for {only!r}, although the truth has several "
-            self.observer(Notice(f"{text}classes; train longer or change --lr", warning=True))
-
     def show(
         self, model: nn.Module, evaluation: Classified, rows: list[dict[str, Any]], best_epoch: int
     ) -> None:
         """Write ``samples/``, ``curves.png`` and ``report.html``."""
         picture = self.pictures(cast(OwnClassifier, model))
-        count = len(self.testing)
-        for index in sorted({i * count // _SAMPLES for i in range(_SAMPLES)}):
+        for index in evenly_spread(len(self.testing)):
             name = self.testing.id(index)
             drawn = picture(self.testing[index].image, evaluation.images[name].ids)
             stem = str(PurePosixPath(name).with_suffix("")).replace("/", "_")
@@ -273,14 +266,10 @@ class Classification:
         """The test images that are recognised worst and best."""
         place = {self.testing.id(i): i for i in range(len(self.testing))}
         images, classes = evaluation.images, evaluation.classes
-        order = sorted(images, key=lambda name: (images[name].probability, name))
-        worst = order[: min(_WORST, -(-len(order) // 2))]
-        best = [name for name in reversed(order[-_BEST:]) if name not in worst]
         panels = []
-        for kind, names in (("worst", worst), ("best", best)):
-            for name in names:
-                seen = images[name]
-                drawn = picture(self.testing[place[name]].image, seen.ids)
-                caption = ", taken for ".join(classes[i] for i in seen.ids)
-                panels.append(Panel(name, seen.probability, kind, drawn, caption))
+        for kind, name in extremes({name: seen.probability for name, seen in images.items()}):
+            seen = images[name]
+            drawn = picture(self.testing[place[name]].image, seen.ids)
+            caption = ", taken for ".join(classes[i] for i in seen.ids)
+            panels.append(Panel(name, seen.probability, kind, drawn, caption))
         return panels

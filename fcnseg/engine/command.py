@@ -2,13 +2,12 @@
 
 import shlex
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from fcnseg.config import Settings
+from fcnseg.run_config import PLACE
 from fcnseg.settings import flag_name
-
-# Where a run is kept and how it was entered are not part of what it computes.
-_LEFT_OUT = ("run", "resume", "overwrite")
 
 
 def command_line(program: str, config: Settings, processes: int = 1) -> str:
@@ -34,9 +33,14 @@ def started_by(program: str, processes: int = 1) -> str:
     return how + program
 
 
+def resuming(program: str, folder: Path, processes: int = 1) -> str:
+    """Return the command that continues what ``program`` trains in ``folder``."""
+    return f"{started_by(program, processes)} --run {shlex.quote(str(folder))} --resume"
+
+
 def _needed(config: Settings) -> dict[str, Any]:
     """The settings that neither defaults nor the others imply."""
-    known = [item for item in fields(config) if item.name not in _LEFT_OUT]
+    known = [item for item in fields(config) if item.name not in PLACE]
     values = {item.name: getattr(config, item.name) for item in known}
     given = {item.name for item in known if values[item.name] != item.default}
     for name, value in config.implied({name: values[name] for name in given}).items():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fcnseg.data.loading import Batch
 from fcnseg.data.sample import Source
-from fcnseg.engine.events import Evaluating, Observer, silent
+from fcnseg.engine.events import Evaluating, Notice, Observer, silent
 from fcnseg.errors import DataError
 from fcnseg.metrics import ConfusionMatrix, Scores
 from fcnseg.model import Segmenter, score_images
@@ -82,6 +82,19 @@ def scores_on(source: Source, confusion: ConfusionMatrix) -> Scores:
             "(255); correct the masks (`fcnseg check` looks at each)"
         )
     return confusion.scores()
+
+
+def warn_if_collapsed(
+    said: str, confusion: ConfusionMatrix, classes: Sequence[str], observer: Observer
+) -> None:
+    """Warn the observer if every prediction is one class while the truth has several.
+
+    ``said`` are the words before the name of the class.
+    """
+    if is_collapsed(confusion):
+        only = classes[int(confusion.counts.sum(0).argmax())]
+        text = f"{said} {only!r}, although the truth has several classes; train longer or change "
+        observer(Notice(f"{text}--lr", warning=True))
 
 
 def is_collapsed(confusion: ConfusionMatrix) -> bool:

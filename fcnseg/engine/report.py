@@ -11,13 +11,12 @@ from fcnseg.files import write_atomically
 from fcnseg.palette import Palette
 from fcnseg.render.report_facts import Panel, Trained
 from fcnseg.render.report_page import report_page
+from fcnseg.run_config import PLACE
 
 __all__ = ["Panel", "write_report"]
 
-# Where a run is kept and how it was entered are not what was trained: a run that was resumed,
-# or that lies in another folder, has the same page.
-_LEFT_OUT = ("run", "resume", "overwrite")
-
+_SAMPLES = 4
+_BEST, _WORST = 3, 6
 _SCORES = ("mean_iu", "test_accuracy")
 
 
@@ -76,7 +75,7 @@ def write_report(
     trained = Trained(
         title=title,
         command=command,
-        settings=tuple((k, _words(v)) for k, v in settings.items() if k not in _LEFT_OUT),
+        settings=tuple((k, _words(v)) for k, v in settings.items() if k not in PLACE),
         environment=tuple(environment),
         classes=tuple(classes),
         palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
@@ -91,6 +90,22 @@ def write_report(
         panels=tuple(panels),
     )
     return write_atomically(path, report_page(trained).encode("utf-8", "replace"))
+
+
+def evenly_spread(count: int) -> list[int]:
+    """The indices of the samples that are drawn after each evaluation, always the same."""
+    return sorted({i * count // _SAMPLES for i in range(_SAMPLES)})
+
+
+def extremes(scores: Mapping[str, float]) -> list[tuple[str, str]]:
+    """("worst" or "best", name) of the images with the lowest and the highest scores.
+
+    None is among both; images of one score stand in the order of their names.
+    """
+    order = sorted(scores, key=lambda name: (scores[name], name))
+    worst = order[: min(_WORST, -(-len(order) // 2))]
+    best = [name for name in reversed(order[-_BEST:]) if name not in worst]
+    return [("worst", name) for name in worst] + [("best", name) for name in best]
 
 
 def _score(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -14,13 +14,13 @@ from fcnseg.devices import autocast
 from fcnseg.engine.environment import environment
 from fcnseg.engine.evaluate import (
     each_image,
-    is_collapsed,
     named_scores,
     predict_labels,
     scores_on,
+    warn_if_collapsed,
 )
-from fcnseg.engine.events import Evaluated, Event, Notice, Observer, silent
-from fcnseg.engine.report import Panel, write_report
+from fcnseg.engine.events import Evaluated, Event, Observer, silent
+from fcnseg.engine.report import Panel, evenly_spread, extremes, write_report
 from fcnseg.engine.run import RunFolder
 from fcnseg.engine.world import World
 from fcnseg.losses import cross_entropy, dice_loss, labelled_mass
@@ -30,9 +30,6 @@ from fcnseg.preprocessing import Preprocessing
 from fcnseg.render.comparison import comparison_sheet
 from fcnseg.render.curves import training_curves
 from fcnseg.render.files import write_image
-
-_SAMPLES = 4
-_BEST, _WORST = 3, 6
 
 
 @dataclass(frozen=True)
@@ -55,10 +52,8 @@ class PixelLoss:
         ``mass`` is what the sum is divided by, that of the whole step; ``share`` is the batch's
         part of it. A step without any label has a loss of exactly 0.
         """
-        weights = self.class_weights
-        if weights is not None:
-            weights = weights.to(score_NKHW.device)
-        total = cross_entropy(score_NKHW, label_NHW, class_weights=weights, reduction="sum")
+        how: dict[str, Any] = {"class_weights": self.class_weights, "reduction": "sum"}
+        total = cross_entropy(score_NKHW, label_NHW, **how)
         if self.reduction == "sum":
             return total
         loss = total / mass if mass else total
@@ -154,10 +149,9 @@ class Segmentation:
         confusion.counts = self.world.sum_array(confusion.counts)
         images = {name: iu for part in self.world.gather(own) for name, iu in part.items()}
         scores = scores_on(source, confusion)
-        if is_collapsed(confusion):
-            only = source.classes[int(confusion.counts.sum(0).argmax())]
-            text = f"every validation pixel is predicted as {only!r}, although the truth has "
-            self.observer(Notice(f"{text}several classes; train longer or change --lr", True))
+        warn_if_collapsed(
+            "every validation pixel is predicted as", confusion, source.classes, self.observer
+        )
         return Scored(scores, confusion, images, source.classes)
 
     def show(
@@ -166,8 +160,7 @@ class Segmentation:
         """Write ``samples/``, ``curves.png`` and ``report.html``."""
         was_training = model.training
         model.eval()
-        count = len(self.validation)
-        for index in sorted({i * count // _SAMPLES for i in range(_SAMPLES)}):
+        for index in evenly_spread(len(self.validation)):
             sample = self.validation[index]
             path = self.folder.samples / f"{sample.id.replace('/', '_')}.png"
             write_image(path, self._panel(model, sample, columns=4))
@@ -199,13 +192,9 @@ class Segmentation:
     def _extremes(self, model: nn.Module, images: Mapping[str, float]) -> list[Panel]:
         """The worst and the best images, each with its prediction."""
         place = {self.validation.id(i): i for i in range(len(self.validation))}
-        order = sorted(images, key=lambda name: (images[name], name))
-        worst = order[: min(_WORST, -(-len(order) // 2))]
-        best = [name for name in reversed(order[-_BEST:]) if name not in worst]
         return [
             Panel(name, images[name], kind, self._panel(model, self.validation[place[name]], 2))
-            for kind, names in (("worst", worst), ("best", best))
-            for name in names
+            for kind, name in extremes(images)
         ]
 
     def _panel(self, model: nn.Module, sample: Sample, columns: int) -> np.ndarray:

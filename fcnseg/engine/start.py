@@ -173,14 +173,15 @@ def fit_config(
         batches: on what.
         data: of :func:`~fcnseg.engine.continuity.describe_data`; a resumed run must find it so.
         machine: of :func:`~fcnseg.engine.continuity.describe_machine`; a change is said.
-        settings: what checkpoints keep of the configuration.
+        settings: of the configuration; checkpoints keep those that decide what is computed.
         command: what continues the run, for the message of one that is interrupted.
         stop: a request to end; none is heard if None.
         observer: told of everything.
 
     Raises what :func:`fit` raises.
     """
-    run = Run(config, learner, task, batches, folder, None, settings, command, observer)
+    kept = {name: value for name, value in settings.items() if name not in MACHINE}
+    run = Run(config, learner, task, batches, folder, None, kept, command, observer)
     data = {**data, "steps an epoch": run.steps_per_epoch}
     machine = {**machine, "batch size": config.batch_size, "batches a step": config.accumulate}
     progress = Progress()

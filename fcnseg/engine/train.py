@@ -32,6 +32,25 @@ class Batches:
     images: tuple[int, int]
 
 
+class Gallery:
+    """When to draw what a person looks at: seldom enough to take a tenth of the time at most."""
+
+    def __init__(self) -> None:
+        self._took = self._end = 0.0
+
+    def is_due(self, last: bool) -> bool:
+        """Whether to draw after this evaluation; always after the ``last``."""
+        return last or time.perf_counter() - self._end >= 9 * self._took
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Around the drawing, whose time is taken."""
+        start = time.perf_counter()
+        yield
+        self._end = time.perf_counter()
+        self._took = self._end - start
+
+
 @dataclass(frozen=True)
 class Run:
     """What stays the same through a run.
@@ -48,7 +67,7 @@ class Run:
     settings: Mapping[str, Any]
     command: str
     observer: Observer = silent
-    gallery: "Gallery" = field(default_factory=lambda: Gallery())
+    gallery: Gallery = field(default_factory=Gallery)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -208,25 +227,6 @@ def grouped(batches: Iterable[Any], count: int) -> Iterator[list[Any]]:
     iterator = iter(batches)
     while group := list(islice(iterator, count)):
         yield group
-
-
-class Gallery:
-    """When to draw what a person looks at: seldom enough to take a tenth of the time at most."""
-
-    def __init__(self) -> None:
-        self._took = self._end = 0.0
-
-    def is_due(self, last: bool) -> bool:
-        """Whether to draw after this evaluation; always after the ``last``."""
-        return last or time.perf_counter() - self._end >= 9 * self._took
-
-    @contextlib.contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Around the drawing, whose time is taken."""
-        start = time.perf_counter()
-        yield
-        self._end = time.perf_counter()
-        self._took = self._end - start
 
 
 class Pace:
