@@ -1,4 +1,8 @@
-"""Several processes of one training, forked from the test, as torchrun would start them."""
+"""Several processes of one training, as torchrun would start them.
+
+They are forked from a server that has no threads: a child of the test's own process, whose
+threads may hold a lock at that moment, would now and then hang before its first line.
+"""
 
 import multiprocessing
 import os
@@ -27,12 +31,13 @@ def together(function: Callable[..., Any], *args: Any, size: int = 2) -> list[En
 
     Fails if one has not ended after a minute.
     """
-    fork = multiprocessing.get_context("fork")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["fcnseg.training"])
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    ends = [fork.Pipe(duplex=False) for _ in range(size)]
+    ends = [server.Pipe(duplex=False) for _ in range(size)]
     processes = [
-        fork.Process(target=_run, args=(ends[rank][1], rank, size, store.port, function, args))
-        for rank in range(size)
+        server.Process(target=_run, args=(ends[rank][1], environment, function, args))
+        for rank, environment in enumerate(_environments(size, store.port))
     ]
     for process, (_, writer) in zip(processes, ends, strict=True):
         process.start()
@@ -46,14 +51,18 @@ def together(function: Callable[..., Any], *args: Any, size: int = 2) -> list[En
     return [_ending(p, reader) for p, (reader, _) in zip(processes, ends, strict=True)]
 
 
-def _run(
-    writer: Any, rank: int, size: int, port: int, function: Callable[..., Any], args: Any
-) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def _environments(size: int, port: int) -> list[dict[str, str]]:
+    """What torchrun would put into the environment of each process."""
     # As torchrun does, this test keeps the store, which so outlives each process.
-    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    common = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
+    return [dict(os.environ) | common | rank for rank in ranks]
+
+
+def _run(writer: Any, environment: dict[str, str], function: Callable[..., Any], args: Any) -> None:
+    os.environ.update(environment)  # the server's is that of the first test
+    torch.set_num_threads(1)
     try:
         writer.send_bytes(pickle.dumps(Ending(function(*args))))
     except (Exception, KeyboardInterrupt) as error:
