@@ -13,6 +13,7 @@ _HOME = {
     "FCN": "fcnseg.model",
     "Predictor": "fcnseg.inference.predictor",
     "build_fcn": "fcnseg.build",
+    "heatmap": "fcnseg.heatmaps",
     "load": "fcnseg.build",
     "load_classifier": "fcnseg.build",
 }

@@ -39,6 +39,10 @@ def build_fcn(
 ) -> FCN:
     """An FCN, ready to train: (N, 3, H, W) preprocessed -> (N, num_classes, H, W) scores.
 
+    >>> model = build_fcn("resnet18", "8s", num_classes=3, classes=["sea", "ship", "sky"])
+    >>> model(torch.zeros(1, 3, 33, 47)).shape
+    torch.Size([1, 3, 33, 47])
+
     Args:
         backbone: a name that ``fcnseg models`` lists.
         variant: ``"32s"``, ``"16s"``, ``"8s"`` or ``"8s-atonce"``.

@@ -23,6 +23,7 @@ from fcnseg.errors import UsageError
 from fcnseg.norms import ChannelNorm, batch_norm
 from fcnseg.proof import Proof, check_larger, refusing
 from fcnseg.trace import Feature, trace, trace_features
+from fcnseg.window import WindowConv2d
 
 Pool = Literal["none", "window"]
 
@@ -41,6 +42,11 @@ def convolutionalize(
     classifier: nn.Module, input_size: int | tuple[int, int] = 224, pool: Pool = "none"
 ) -> fx.GraphModule:
     """Rewrite a classifier as a fully convolutional network that holds the same numbers.
+
+    >>> import torch, torchvision
+    >>> net = convolutionalize(torchvision.models.alexnet())  # fc6 becomes a 6x6 convolution
+    >>> net(torch.zeros(1, 3, 320, 480)).shape
+    torch.Size([1, 1000, 4, 9])
 
     Args:
         classifier: (N, C, H, W) -> (N, K) scores; any CNN that ``torch.fx`` can trace. It is
@@ -274,7 +280,8 @@ class _Surgery:
         rows, columns = self.folded.get(step.source, (1, 1))
         channels = linear.in_features // (rows * columns)
         bias = linear.bias is not None
-        conv = nn.Conv2d(channels, linear.out_features, (rows, columns), bias=bias, device="meta")
+        kind = nn.Conv2d if rows * columns == 1 else WindowConv2d
+        conv = kind(channels, linear.out_features, (rows, columns), bias=bias, device="meta")
         # A flattened map runs by channel, row, column: the order of a convolution's weights.
         weight = linear.weight.detach().view(-1, channels, rows, columns)
         conv.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, sym_max
 from torch.nn import functional as F
 
 from fcnseg.backbones import Backbone
@@ -170,7 +170,7 @@ class FCN(nn.Module):
         size = (height, width)
         if self.head.padding == "same":
             size = (self.extended(height), self.extended(width))
-            if size != (height, width):
+            if torch.compiler.is_exporting() or size != (height, width):
                 image_N3HW = F.pad(image_N3HW, (0, size[1] - width, 0, size[0] - height))
         score_NKHW = self.head(self.backbone(image_N3HW), size)
         return score_NKHW[:, :, :height, :width]
@@ -178,7 +178,10 @@ class FCN(nn.Module):
     def extended(self, side: int) -> int:
         """What a side of an image, in pixels, is extended to with the padding ``"same"``."""
         multiple = self.backbone.multiple
-        return max(-(-side // multiple) * multiple, self.backbone.smallest)
+        cells = (side + multiple - 1) // multiple
+        least = self.backbone.smallest // multiple
+        # A size in an exported program is a symbol, of which only sym_max takes the larger.
+        return multiple * (max(cells, least) if isinstance(side, int) else sym_max(cells, least))
 
 
 class SegmenterInfo(Protocol):

@@ -17,6 +17,9 @@ def voc_palette(n: int) -> tuple[Colour, ...]:
     The bits of the class id, lowest first, go to red, green and blue in turn, and fill each of
     them from its highest bit down; so every id has its own colour and 0 is black.
 
+    >>> voc_palette(4)
+    ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
+
     Raises :class:`UsageError` for another ``n``.
     """
     if not 1 <= n <= 256:

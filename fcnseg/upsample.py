@@ -97,8 +97,8 @@ class Upsample(nn.Module):
         """
         if size is None:
             return self._transposed(score_NKhw)
-        top, bottom = self.extension(0, score_NKhw.shape[2], int(size[0]))
-        left, right = self.extension(1, score_NKhw.shape[3], int(size[1]))
+        top, bottom = self.extension(0, score_NKhw.shape[2], size[0])
+        left, right = self.extension(1, score_NKhw.shape[3], size[1])
         if max(top, bottom, left, right) > 0:
             score_NKhw = _continued(_continued(score_NKhw, 2, top, bottom), 3, left, right)
         row, column = self.crop[0] + self.ratio * top, self.crop[1] + self.ratio * left
@@ -117,7 +117,9 @@ class Upsample(nn.Module):
             size: cells of the finer map on that axis.
         """
         before = math.ceil(self.shift[axis] / self.ratio)
-        last = math.ceil((size - 1 - self.shift[axis]) / self.ratio)
+        # Whole numbers throughout: torch.export can follow them where sizes are symbols.
+        above, below = self.shift[axis].as_integer_ratio()
+        last = -((above - below * (size - 1)) // (below * self.ratio))
         return max(before, 0), max(last - cells + 1, 0)
 
 

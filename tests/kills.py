@@ -63,8 +63,19 @@ class Helper:
             how: ``signal``: a number sent once ``log`` holds a row with the text ``row``; sent to
                 the process group where ``group`` is true, else to the process alone.
         """
-        answer = self._ask({"words": words, **how})
+        answer = self.killed_command(words, **how)
         return answer["code"], answer["stderr"]
+
+    def killed_command(self, words: list[str], **how: Any) -> dict[str, Any]:
+        """Run ``fcnseg`` with these words; the answer has ``code`` where it came to its end.
+
+        Args:
+            words: of the command line.
+            how: as for :meth:`command`; or ``seconds``: it is killed then; or ``known`` and
+                ``folder``: it is killed at the first boundary of a file in that folder that is not
+                among these, which is the answer's ``boundary``.
+        """
+        return self._ask({"words": words, **how})
 
 
 @contextlib.contextmanager
@@ -121,6 +132,7 @@ def _import_ahead() -> None:
     import PIL.Image
     import PIL.PngImagePlugin
 
+    import fcnseg.cli.predict_summary
     import fcnseg.cli.progress
     import fcnseg.data.transforms
     import fcnseg.stages  # noqa: F401
@@ -172,6 +184,9 @@ def _child(parts: ModuleType, request: dict[str, Any], pipe: int) -> None:
         with open(os.devnull, "w") as null:
             os.dup2(null.fileno(), 1)
         if "words" in request:
+            if "known" in request:
+                killer = Killer(set(request["known"]), set(), say, "command")
+                killer.watch_files(Path(request["folder"]))
             _command(request["words"], say)
         else:
             _train(parts, request, say)
@@ -243,13 +258,16 @@ class Killer:
     seen: Counter[str] = field(default_factory=Counter)
 
     def watch(self, folder: Path) -> None:
-        from boundaries import report_boundaries
-
         from fcnseg.engine import train
 
         self._follow(train.Run, "tell")
         self._follow(train.Run, "save")
         self._follow(train, "finish_epoch")
+        self.watch_files(folder)
+
+    def watch_files(self, folder: Path) -> None:
+        from boundaries import report_boundaries
+
         report_boundaries(folder, self.at)
 
     def at(self, label: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 from torchvision import models
 
-from fcnseg import classifiers
+from fcnseg import FCN, build_fcn, classifiers
 from fcnseg.catalogue import BackboneInfo
 
 CHAINS = ["alexnet", *(f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn"))]
@@ -68,6 +68,15 @@ def usual(*names: str) -> list[Any]:
 def families() -> list[Any]:
     """One network of each family but those of the chains and ResNets."""
     return usual(*FAMILIES)
+
+
+def sky_cat_tree() -> FCN:
+    """An FCN-32s of three classes whose score layer, which starts at zero, sees something."""
+    torch.manual_seed(0)
+    model = build_fcn("resnet18", "32s", 3, classes=("sky", "cat", "tree"))
+    with torch.no_grad():
+        model.head.score["stride32"].weight.normal_(0, 0.1)
+    return model
 
 
 def randomise(net: nn.Module, seed: int = 0) -> nn.Module:

@@ -14,7 +14,8 @@ GROUND = {"errors", "checks", "files", "palette", "sizes"}
 LEAVES = {"data", "losses", "metrics", "render", "weights"}
 GEOMETRY = GROUND | {"geometry", "rules", "tracer", "trace"}
 DILATION = {"spread", "dilate", "stitch"}
-SURGERY = GEOMETRY | DILATION | {"norms", "proof", "convolutionalize", "taps", "upsample"}
+SURGERY = GEOMETRY | DILATION | {"norms", "window", "proof", "convolutionalize", "taps"}
+SURGERY |= {"upsample"}
 CATALOGUE = {"catalogue", "classifiers", "download", "preprocessing", "weights"}
 CATALOGUE |= {"last_layer", "small_cnn"}
 PARTS = SURGERY | CATALOGUE | {"heads", "backbones"}
@@ -24,7 +25,7 @@ MAY = {
     "checks": {"errors"},
     "files": {"errors"},
     "palette": {"errors"},
-    "sizes": set(),
+    "sizes": {"errors"},
     "download": {"errors", "files"},
     "archives": {"errors", "files"},
     "devices": {"errors"},
@@ -47,8 +48,9 @@ MAY = {
     "tracer": set(),
     "trace": GEOMETRY,
     "norms": set(),
+    "window": set(),
     "proof": GEOMETRY,
-    "convolutionalize": GEOMETRY | {"norms", "proof"},
+    "convolutionalize": GEOMETRY | {"norms", "proof", "window"},
     "taps": GEOMETRY | {"convolutionalize"},
     "spread": GEOMETRY,
     "dilate": GEOMETRY | {"spread"},
@@ -67,7 +69,9 @@ MAY = {
     "engine": MODEL | LEAVES | {"class_list", "config", "own_classifier", "run_config", "settings"},
     "inference": MODEL | LEAVES,
     "explain": MODEL | LEAVES | {"build"},
+    "export": MODEL,
     "build": MODEL | LEAVES | {"engine", "own_classifier"},
+    "heatmaps": MODEL | LEAVES | {"build", "engine", "inference", "own_classifier", "segmenters"},
     "training": MODEL
     | LEAVES
     | {"audit", "build", "class_list", "config", "engine", "run_config", "sources"},
@@ -168,7 +172,7 @@ def test_the_overview_imports_nothing_heavy(words: list[str]) -> None:
     "command",
     [
         *("demo", "heatmap", "train", "eval", "predict", "check", "classify", "upper-bound"),
-        *("explain", "models", "train-classifier"),
+        *("explain", "export", "models", "train-classifier"),
     ],
 )
 def test_help_imports_nothing_heavy_and_has_examples(command: str) -> None:

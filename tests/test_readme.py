@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 SHELL = [line for kind, text in BLOCKS if not kind for line in text.splitlines() if line.strip()]
-RUN = ("heatmap", "check", "train", "train-classifier", "eval", "predict", "explain")
+RUN = ("heatmap", "check", "train", "train-classifier", "eval", "predict", "export", "explain")
 # What makes the commands of the README short enough for a test.
 SHORTER = {
     "train": ["--epochs", "1", "--crop-size", "64x64", "--workers", "0"],
@@ -33,7 +33,9 @@ def test_the_commands_for_ones_own_images_work_in_order(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    pytest.importorskip("onnxruntime")
     Image.fromarray(photograph("chelsea")).save("photo.jpg")
+    Image.fromarray(photograph("chelsea")).save("map.tif", compression="tiff_lzw")
     random = np.random.default_rng(0)
     for folder in ("photos", "masks"):
         Path(folder).mkdir()
@@ -56,22 +58,30 @@ def test_the_commands_for_ones_own_images_work_in_order(
             if words[1] == "eval":  # a tenth of the 12 pairs, held out by the line before
                 assert "images scored: 1 (folder/val)" in capsys.readouterr().out
     assert ran == [
-        *("heatmap", "heatmap", "heatmap", "check", "train", "eval", "predict"),
+        *("heatmap", "heatmap", "heatmap", "heatmap", "check", "train", "eval", "predict"),
+        *("predict", "predict", "predict", "export", "export"),
         *("train-classifier", "heatmap", "explain"),
     ]
     assert Path("photo.heatmap.png").is_file()
     with np.load("photo.npz") as numbers:
         assert set(numbers) == {"score", "classes", "stride", "offset"}
     assert Path("runs/cats/best.safetensors").is_file()
-    assert len(list(Path("predictions").glob("*.overlay.jpg"))) == 12
+    assert len(list(Path("predictions").glob("*.overlay.jpg"))) == 13
+    assert {"map.png", "0.png"} <= {path.name for path in Path("predictions").iterdir()}
+    for name in ("photo.heatmap.html", "photo.heatmap.pdf", "masks.json"):
+        assert Path(name).stat().st_size > 1000
+    for name in ("best.onnx", "best.onnx.md", "best.pt2", "best.pt2.md"):
+        assert Path("runs/cats", name).is_file()
 
 
-def test_the_python_block_runs() -> None:
+def test_the_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     code = PYTHON[-1]
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["result"].labels.shape == (375, 500)
     assert names["picture"].shape == (375, 500, 3)
+    assert Path("photo.pdf").is_file()
 
 
 def test_the_format_of_ones_own_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

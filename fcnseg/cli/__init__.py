@@ -17,7 +17,7 @@ from fcnseg.errors import UsageError
 
 COMMANDS = (
     *("demo", "heatmap", "classify", "train", "train-classifier", "eval", "predict"),
-    *("check", "upper-bound", "explain", "models"),
+    *("check", "upper-bound", "explain", "export", "models"),
 )
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from fcnseg.cli.finding import Photograph
+
 HELP = "name what is in a photograph, by its centre, densely or in many crops"
 EXAMPLES = """\
 fcnseg classify photo.jpg
@@ -21,8 +23,9 @@ def add_arguments(parser: Any) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="photographs, or folders; where a folder has no images but folders of them, these "
-        "are named after classes (name, WordNet id or number) and the accuracy is printed",
+        help="photographs, folders, quoted patterns, @list.txt with a path a line, or - for such "
+        "lines on standard input; where a folder has no images but folders of them, these are "
+        "named after classes (name, WordNet id or number) and the accuracy is printed",
     )
     group = parser.add_argument_group("network")
     group.add_argument(
@@ -70,8 +73,9 @@ def add_arguments(parser: Any) -> None:
 
 
 def run(args: Any) -> int:
-    from fcnseg.cli.inputs import check_scaled, each_image
+    from fcnseg.cli.inputs import each_image
     from fcnseg.cli.tables import print_json, print_table
+    from fcnseg.sizes import check_scaled
 
     scales = _checked(args)
     own = _own(args.checkpoint)
@@ -80,8 +84,10 @@ def run(args: Any) -> int:
     classifier = _classifier(args, scales, own)
     results: list[dict[str, Any]] = []
 
-    def work(path: Path, image: Any) -> None:
-        check_scaled(path, image, max(classifier.scales), "--scales" if scales else None)
+    def work(photograph: Photograph, image: Any) -> None:
+        path = photograph.path
+        flag = "--scales" if scales else None
+        check_scaled(str(path), image.shape[:2], max(classifier.scales), flag)
         probability = classifier(image)
         ranked = [int(i) for i in (-probability).argsort(kind="stable")]
         best = [(i, float(probability[i])) for i in ranked[: args.top]]
@@ -106,18 +112,18 @@ def run(args: Any) -> int:
     return code
 
 
-def found(names: list[str], classes: Any) -> tuple[list[Path], dict[Path, int]]:
+def found(names: list[str], classes: Any) -> tuple[list[Photograph], dict[Path, int]]:
     """The photographs, and the class of each folder that is named after one.
 
     Raises:
         DataError: nothing where a name points, or folders that are not named after classes.
     """
-    from fcnseg.cli.inputs import photographs
+    from fcnseg.cli.finding import find
     from fcnseg.data.faults import raise_faults
     from fcnseg.errors import DataError
     from fcnseg.inference.class_names import class_of_folder, wordnet_ids
 
-    paths: list[Path] = []
+    paths: list[Photograph] = []
     truth: dict[Path, int] = {}
     faults: list[str] = []
     for name in names:
@@ -129,14 +135,14 @@ def found(names: list[str], classes: Any) -> tuple[list[Path], dict[Path, int]]:
             except DataError as error:
                 why = "folders in a folder without images are named after classes"
                 faults.append(f"{folder}: {error} ({why})")
-        paths += photographs([str(f) for f in folders] or [name], equal_stems=True)
+        paths += find([str(f) for f in folders] or [name], deep=False)
     raise_faults(faults[:_MOST_FAULTS])
     return paths, truth
 
 
 def class_folders(path: Path) -> list[Path]:
     """The folders with images in a folder that has none itself, in order."""
-    from fcnseg.cli.inputs import images_in
+    from fcnseg.cli.finding import images_in
 
     if not path.is_dir() or images_in(path):
         return []

@@ -103,9 +103,10 @@ def _predict(folder: Path, checkpoint: Path, args: Any) -> None:
 
     from fcnseg import render
     from fcnseg.build import load
-    from fcnseg.cli import heatmap, predict
+    from fcnseg.cli import heatmap, predict_results
     from fcnseg.data.shapes import Shapes
     from fcnseg.inference.heatmap import segmenter_maps
+    from fcnseg.inference.heatmap_result import Heatmap
     from fcnseg.inference.predictor import Predictor
 
     predictor = Predictor(load(checkpoint), args.device)
@@ -118,8 +119,12 @@ def _predict(folder: Path, checkpoint: Path, args: Any) -> None:
     for index in range(len(source)):
         sample = source[index]
         prediction, maps = predictor(sample.image), segmenter_maps(predictor, sample.image)
-        predict.write(out, f"shapes-{index}", sample.image, prediction, info)
-        heatmap.write(out, f"shapes-{index}", sample.image, maps, maps.top(4))
+        predict_results.write(
+            prediction,
+            {e: out / f"shapes-{index}{e}" for e in (".png", ".overlay.jpg", ".npz")},
+        )
+        seen = Heatmap(sample.image, maps, tuple(maps.top(4)), info.palette)
+        heatmap.write(out, f"shapes-{index}", seen)
         panels.append(
             render.comparison(sample.image, sample.label, prediction.labels, info.palette)
         )

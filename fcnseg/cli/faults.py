@@ -13,7 +13,8 @@ _LESS_MEMORY = {
     "smaller --backbone",
     "eval": "lower --batch-size",
     "heatmap": "lower --size or give a smaller photograph",
-    "predict": "give a smaller photograph or --device cpu",
+    "predict": "cut photographs into tiles (--tile 512, or a lower --tile), lower --batch-size, or "
+    "choose --device cpu",
     "classify": "lower --scales, or choose --mode center",
     "train-classifier": "lower --batch-size (and raise --accumulate as much) or --image-size, or "
     "choose a smaller --backbone",

@@ -1,75 +1,56 @@
 """Photographs named on the command line: found, read one after the other, faults passed over."""
 
+import os
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fcnseg.cli.finding import Photograph, find
 from fcnseg.errors import DataError, EnvironmentFault, UsageError
 
-_OWN = (".heatmap.png", ".overlay.jpg")  # pictures of ours are no photographs
+_SHOWN = 5
+
+IMAGES_HELP = (
+    "photographs; folders, with all that are in them; quoted patterns such as 'photos/**/*.jpg'; "
+    "@list.txt, a file with a path a line; or - for such lines on standard input"
+)
 
 
-def photographs(names: Sequence[str], equal_stems: bool = False) -> list[Path]:
-    """Files as they are named, and the images of every folder that is named.
-
-    In folders, what ``heatmap`` and ``predict`` wrote there is left out, but for masks: they are
-    images like others.
-
-    Args:
-        names: files and folders.
-        equal_stems: take two files of one stem, for commands that write nothing beside them.
+def photographs(names: Sequence[str], out: str | None = None) -> list[Photograph]:
+    """The photographs that are named, as :func:`~fcnseg.cli.finding.find` finds them.
 
     Raises:
-        DataError: a name that does not exist, or a folder without images.
-        UsageError: two files of one stem, whose results would have the same name.
+        DataError: as :func:`~fcnseg.cli.finding.find` does.
+        UsageError: two files whose results would have the same name.
     """
-    from fcnseg.data.images import IMAGE_ENDINGS
-
-    found: list[Path] = []
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            inside = images_in(path)
-            if not inside:
-                raise DataError(f"{path}: no images in this folder ({', '.join(IMAGE_ENDINGS)})")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise DataError(f"{path}: no such file or folder")
-    stems: dict[str, Path] = {}
-    for path in [] if equal_stems else found:
-        other = stems.setdefault(path.stem, path)
-        if other != path:
-            raise UsageError(f"{path} and {other}: their results would have one name; rename one")
+    found = find(names, out=out)
+    check_stems(found)
     return found
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The images of a folder in order, without the pictures that we wrote there."""
-    from fcnseg.data.images import IMAGE_ENDINGS
-
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.suffix.lower() in IMAGE_ENDINGS and not p.name.endswith(_OWN)
-    )
-
-
-def check_scaled(path: Path, image: Any, side: int, flag: str | None) -> None:
-    """Raise :class:`DataError` if an image becomes too large once its short side is ``side``.
-
-    ``flag`` is the one that chooses the side, None if there is none.
-    """
-    from fcnseg.sizes import MOST_SCALED
-
-    short, long = sorted(image.shape[:2])
-    if side * side * long > MOST_SCALED * short:
-        raise DataError(
-            f"{path}: {image.shape[1]}x{image.shape[0]} px would be scaled to {side} by "
-            f"{side * long // short}; crop it{f', or give a smaller {flag}' if flag else ''}"
+def check_stems(found: Sequence[Photograph]) -> None:
+    """Raise :class:`UsageError` if results of two photographs would have the same name."""
+    stems: dict[str, Photograph] = {}
+    pairs = []
+    for photograph in found:
+        other = stems.setdefault(_alike(photograph.stem), photograph)
+        if other != photograph:
+            pairs.append(f"{photograph} and {other}")
+    if pairs:
+        more = f"; {len(pairs) - _SHOWN} more pairs" if len(pairs) > _SHOWN else ""
+        raise UsageError(
+            f"{', '.join(pairs[:_SHOWN])}{more}: their results would have one name; rename one, or "
+            "where they lie in different folders, name the folder that holds these"
         )
+
+
+def whole_number(flag: str, text: str, expected: str, below: int) -> int:
+    """The one number of a flag, as :func:`whole_numbers` takes several."""
+    if "," in text:
+        raise UsageError(f"{flag} {text}: expected {expected}, got {text!r}")
+    return whole_numbers(flag, text, expected, below)[0]
 
 
 def whole_numbers(flag: str, text: str, expected: str, below: int) -> list[int]:
@@ -95,12 +76,12 @@ def add_max_pixels(parser: Any) -> None:
     parser.add_argument("--max-pixels", type=int, metavar="N", default=setting.default, help=text)
 
 
-def output_folder(name: str, paths: Sequence[Path], endings: Sequence[str]) -> Path:
-    """The folder for results, made if need be.
+def output_folder(name: str, found: Sequence[Photograph], endings: Sequence[str]) -> Path:
+    """The folder for results, made if need be, with a folder in it for each that is mirrored.
 
     Args:
         name: the folder.
-        paths: the photographs.
+        found: the photographs.
         endings: what a result is called after the stem of its photograph.
 
     Raises:
@@ -108,17 +89,20 @@ def output_folder(name: str, paths: Sequence[Path], endings: Sequence[str]) -> P
         EnvironmentFault: the folder cannot be made.
     """
     folder = Path(name)
-    inputs = {path.resolve() for path in paths}
-    for path in paths:
+    places = Places()
+    inputs = {places.of(photograph.path) for photograph in found}
+    stems = [folder / photograph.stem for photograph in found]
+    for stem in stems:
         for ending in endings:
-            result = folder / f"{path.stem}{ending}"
-            if result.resolve() in inputs:
+            result = stem.with_name(stem.name + ending)
+            if places.of(result) in inputs:
                 raise UsageError(
                     f"--out {name}: {result} is one of the photographs and would be replaced by a "
                     "result; choose another folder"
                 )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for place in dict.fromkeys([folder, *(stem.parent for stem in stems)]):
+            place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentFault(
             f"--out {name}: the folder cannot be made ({error.strerror}); choose another"
@@ -126,8 +110,32 @@ def output_folder(name: str, paths: Sequence[Path], endings: Sequence[str]) -> P
     return folder
 
 
-def each_image(paths: Sequence[Path], work: Callable[[Path, Any], None], max_pixels: int) -> int:
-    """Call ``work(path, image)`` for every file; bad files are reported and passed over.
+class Places:
+    """Which file a path is, whatever way leads to its folder.
+
+    Names that some systems take for the same are the same on all, so that results can be taken
+    from one to another: upper and lower case (macOS, Windows), accents in one character or two.
+    """
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        """What is equal for two paths of one file."""
+        # A link in the last place is what a result would replace, not what it leads to.
+        if path.parent not in self._folders:
+            self._folders[path.parent] = os.path.realpath(path.parent)
+        return _alike(os.path.join(self._folders[path.parent], path.name))
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def each_image(
+    found: Sequence[Photograph], work: Callable[[Photograph, Any], None], max_pixels: int
+) -> int:
+    """Call ``work(photograph, image)`` for every file; bad files are reported and passed over.
 
     Returns:
         The exit code: 0, or 3 if a file was bad.
@@ -135,15 +143,20 @@ def each_image(paths: Sequence[Path], work: Callable[[Path, Any], None], max_pix
     from fcnseg.data.images import read_image
 
     bad = 0
-    for number, path in enumerate(paths, start=1):
+    for number, photograph in enumerate(found, start=1):
         try:
-            work(path, read_image(path, max_pixels))
+            work(photograph, read_image(photograph.path, max_pixels))
         except DataError as error:
             print(f"error: {error}", file=sys.stderr)
             bad += 1
             continue
-        if len(paths) > 1:
-            print(f"{number}/{len(paths)}  {path}", file=sys.stderr)
+        if len(found) > 1:
+            print(f"{number}/{len(found)}  {photograph}", file=sys.stderr)
+    return passed_over(bad, len(found))
+
+
+def passed_over(bad: int, of: int) -> int:
+    """Say how many images were passed over, if any; return the exit code, 0 or 3."""
     if bad:
-        print(f"{bad} of {len(paths)} images were passed over", file=sys.stderr)
+        print(f"{bad} of {of} images were passed over", file=sys.stderr)
     return 3 if bad else 0

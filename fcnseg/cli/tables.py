@@ -11,6 +11,11 @@ _PIPED = 160
 _WORD, _NAME = 14, 16  # cells of a longer word, or of a name, may be folded
 
 
+def images(count: int) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count} image{'' if count == 1 else 's'}"
+
+
 def print_json(values: Any) -> None:
     """Print JSON that other programs can read; NaN never appears in it."""
     print(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False))
@@ -62,7 +67,10 @@ def print_table(
         print(title)  # rich would break it at the width of the table
     # A table that cannot be narrower is left to the terminal to wrap.
     whole = sum(widths) + 3 * len(shown) + 1
-    Console(highlight=False, width=max(width, whole)).print(table)
+    try:
+        Console(highlight=False, width=max(width, whole)).print(table)
+    except SystemExit:  # rich's way to end where nobody reads any more
+        raise BrokenPipeError from None
     return tuple(gone)
 
 

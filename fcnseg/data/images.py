@@ -3,7 +3,7 @@
 Both kinds of file: the EXIF orientation is applied (to image and mask alike, each by its own
 tag), a header that claims more than ``max_pixels`` is refused before anything is decoded, and
 animated or multi-page files are refused. The second picture inside a phone's multi-picture JPEG
-is left alone.
+and the overviews of a GeoTIFF are left alone.
 
 Images become 8-bit RGB: grey is repeated, CMYK is converted without colour profiles, transparent
 pixels are composited on white, 16-bit values keep their high byte (a fixed scale, so that
@@ -27,9 +27,11 @@ from typing import Any, Literal
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from fcnseg.data.decoding import faults_of
+from fcnseg.data.rgb import holds_several, to_rgb
 from fcnseg.data.sample import MAX_PIXELS
 from fcnseg.data.scaling import checked_size, draft, scaled_image
-from fcnseg.errors import DataError, EnvironmentFault
+from fcnseg.errors import DataError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 """Endings that are taken for images, in lower case."""
@@ -38,8 +40,6 @@ IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".pp
 # (A phone's MPO files are JPEG here.)
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 _MASK_FORMATS = ("PNG", "BMP", "TIFF", "PPM", "GIF")
-
-_NO_FIXED_RANGE = {"I": "32-bit integers", "F": "floating point", "LAB": "Lab"}
 
 # Pillow spreads grey levels of 2 and 4 bits over 0 to 255; masks want the levels themselves.
 _SPREAD = {"L;2": 85, "L;4": 17}
@@ -79,7 +79,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
             no fixed conversion to 8-bit RGB.
     """
     image, _ = _decode(Path(path), max_pixels)
-    return _as_rgb(path, image)
+    return to_rgb(path, image)
 
 
 def read_scaled(
@@ -103,7 +103,7 @@ def read_scaled(
         draft(image, short_side)
 
     image, _ = _decode(Path(path), max_pixels, prepare=prepare)
-    whole = Image.fromarray(_as_rgb(path, image))
+    whole = Image.fromarray(to_rgb(path, image))
     return np.array(scaled_image(whole, stored[0], short_side)), stored[0]
 
 
@@ -113,7 +113,7 @@ def read_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
     Raises:
         DataError: as :func:`read_image`, as far as the header tells.
     """
-    with _opened(Path(path), max_pixels, _IMAGE_FORMATS) as image:
+    with opened(Path(path), max_pixels, _IMAGE_FORMATS) as image:
         return upright_size(image)
 
 
@@ -126,7 +126,7 @@ def read_mask_kind(path: str | Path) -> str:
     Raises:
         DataError: as :func:`read_mask_pixels`, as far as the header tells.
     """
-    with _opened(Path(path), sys.maxsize, _MASK_FORMATS) as image:
+    with opened(Path(path), sys.maxsize, _MASK_FORMATS) as image:
         mode = "I;16" if image.mode == "I" else image.mode
     kinds = {"P": "palette", "1": "bilevel", "L": "grey", "LA": "grey"}
     return kinds.get(mode, "grey16" if mode.startswith("I;16") else "rgb")
@@ -155,22 +155,6 @@ def _notes_follow(image: Image.Image) -> bool:
         file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
     file.seek(place)
     return follow
-
-
-def _as_rgb(path: str | Path, image: Image.Image) -> np.ndarray:
-    mode = image.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        grey = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if mode in _NO_FIXED_RANGE:
-        raise DataError(
-            f"{path}: the pixels are {_NO_FIXED_RANGE[mode]}, which has no fixed conversion to "
-            "8-bit RGB; save it as 8-bit or 16-bit PNG"
-        )
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_mask_pixels(path: str | Path, max_pixels: int = MAX_PIXELS) -> MaskPixels:
@@ -216,7 +200,7 @@ def _decode(
 
     ``prepare`` is called between reading the header and decoding.
     """
-    with _opened(path, max_pixels, formats) as image:
+    with opened(path, max_pixels, formats) as image:
         raw_mode = str(_stored(image)[0])
         if prepare is not None:
             prepare(image)
@@ -228,28 +212,16 @@ def _decode(
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int, formats: Sequence[str]) -> Iterator[Image.Image]:
+def opened(
+    path: Path, max_pixels: int, formats: Sequence[str] = _IMAGE_FORMATS
+) -> Iterator[Image.Image]:
     """Open a file whose header is read and checked; what goes wrong in the block is the file's."""
-    try:
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:
-                raise DataError(f"{path}: the file is empty (0 bytes); copy it again")
-            image = _open(file, path)
-            _check_header(image, path, max_pixels, formats)
-            yield image
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file; check the path") from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: is a folder, expected an image file") from None
-    except PermissionError:
-        raise DataError(f"{path}: may not be read (permission denied)") from None
-    except MemoryError:
-        raise EnvironmentFault(f"{path}: too large for this machine's memory") from None
-    except Exception as error:  # decoders raise almost anything on damaged bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: cannot be decoded ({reason}); copy or save it again") from error
+    with faults_of(path), path.open("rb") as file:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty (0 bytes); copy it again")
+        image = _open(file, path)
+        _check_header(image, path, max_pixels, formats)
+        yield image
 
 
 def _stored(image: Image.Image) -> tuple[Any, ...]:
@@ -291,7 +263,7 @@ def _check_header(image: Image.Image, path: Path, max_pixels: int, formats: Sequ
             f"{path}: a {'WebP' if image.format == 'WEBP' else 'JPEG'} mask is refused, because "
             "lossy compression changes class ids; save it as PNG, from the program that drew it"
         )
-    if image.format != "MPO" and getattr(image, "is_animated", False):
+    if holds_several(image):
         raise DataError(
             f"{path}: has several frames or pages, expected one picture; save the one you mean"
         )

@@ -1,9 +1,39 @@
-"""The classes that folders of images are named after."""
+"""Classes by what people call them: on the command line, and in the names of folders."""
 
+import re
 from collections.abc import Sequence
 
 from fcnseg.checks import nearest
-from fcnseg.errors import DataError
+from fcnseg.errors import DataError, UsageError
+
+
+def find_classes(
+    classes: Sequence[str], names: Sequence[str], what: str = "--classes"
+) -> list[int]:
+    """The ids of classes by their names, whatever the case.
+
+    A whole name wins over whole words of a name, and these over any part of it: ``cat`` means
+    the classes with the word, not ``catamaran``, unless no class has the word. ``what`` is what
+    errors call ``names``.
+
+    Raises:
+        UsageError: no class has this in its name; the message has the nearest name.
+    """
+    found: list[int] = []
+    lower = [c.lower() for c in classes]
+    for name in names:
+        wanted = name.strip().lower()
+        word = re.compile(rf"\b{re.escape(wanted)}\b")
+        ids = (
+            [i for i, c in enumerate(lower) if c == wanted]
+            or [i for i, c in enumerate(lower) if word.search(c)]
+            or [i for i, c in enumerate(lower) if wanted in c]
+        )
+        if not wanted or not ids:
+            hint = nearest(wanted, classes) or nearest(wanted, lower)
+            raise UsageError(f"{what} {name!r}: no class has this in its name{hint}")
+        found += ids
+    return list(dict.fromkeys(found))
 
 
 def wordnet_ids() -> tuple[str, ...]:

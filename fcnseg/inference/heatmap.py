@@ -4,7 +4,6 @@ A classifier made fully convolutional classifies each cell of its last map by it
 says where in the photograph the cells lie, and the maps are laid over it from there.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -13,92 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from fcnseg.checks import check_image, nearest
+from fcnseg.checks import check_image
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
 from fcnseg.geometry import Axis, Geometry
+from fcnseg.inference.class_maps import ClassMaps
 from fcnseg.inference.predictor import Predictor
+from fcnseg.inference.reach import Reach, reach
 from fcnseg.preprocessing import Preprocessing, resize
 from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
-from fcnseg.upsample import resample
 
 # Photographs of one size have their cells in the same places, and finding these takes as long as a
 # small network does.
 _PLACES: WeakKeyDictionary[fx.GraphModule, dict[tuple[int, int], Geometry]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class ClassMaps:
-    """Class scores over an image and where their cells lie.
-
-    Attributes:
-        score: (K, h, w) float32, as the network gave them, before softmax.
-        classes: K names.
-        stride: (vertical, horizontal) pixels of the image from cell to cell.
-        offset: (vertical, horizontal) pixel at which cell (0, 0) is centred.
-        image_score: (K,) float32 in [0, 1]: the class probabilities of the image as a whole,
-            which rank the classes.
-    """
-
-    score: np.ndarray
-    classes: tuple[str, ...]
-    stride: tuple[float, float]
-    offset: tuple[float, float]
-    image_score: np.ndarray
-
-    def top(self, count: int) -> list[int]:
-        """The ids of the ``count`` best classes of the image, best first."""
-        return [int(i) for i in np.argsort(-self.image_score, kind="stable")[:count]]
-
-    def probabilities(self, ids: Sequence[int], size: Sequence[int]) -> np.ndarray:
-        """Softmax over all classes in each cell, laid over the image.
-
-        Args:
-            ids: the classes to give.
-            size: (H, W) of the image in pixels.
-
-        Returns:
-            (len(ids), H, W) float32 in [0, 1], bilinear between cell centres.
-        """
-        probability = torch.from_numpy(self.score).softmax(0)[list(ids)]
-        laid = resample(probability[None], self.stride, self.offset, size)[0]
-        return laid.clamp(0, 1).numpy()
-
-    def hottest(self, class_id: int) -> tuple[float, float]:
-        """The (row, column) in the image of the cell with the highest probability of a class."""
-        probability = torch.from_numpy(self.score).softmax(0)[class_id]
-        row, column = divmod(int(probability.argmax()), probability.shape[1])
-        return (
-            self.offset[0] + self.stride[0] * row,
-            self.offset[1] + self.stride[1] * column,
-        )
-
-
-def find_classes(classes: Sequence[str], names: Sequence[str]) -> list[int]:
-    """The ids of classes by their names, whatever the case.
-
-    A whole name wins over whole words of a name, and these over any part of it: ``cat`` means
-    the classes with the word, not ``catamaran``, unless no class has the word.
-
-    Raises:
-        UsageError: no class has this in its name; the message has the nearest name.
-    """
-    found: list[int] = []
-    lower = [c.lower() for c in classes]
-    for name in names:
-        wanted = name.strip().lower()
-        word = re.compile(rf"\b{re.escape(wanted)}\b")
-        ids = (
-            [i for i, c in enumerate(lower) if c == wanted]
-            or [i for i, c in enumerate(lower) if word.search(c)]
-            or [i for i, c in enumerate(lower) if wanted in c]
-        )
-        if not wanted or not ids:
-            hint = nearest(wanted, classes) or nearest(wanted, lower)
-            raise UsageError(f"--classes {name!r}: no class has this in its name{hint}")
-        found += ids
-    return list(dict.fromkeys(found))
 
 
 def classifier_maps(
@@ -135,7 +62,9 @@ def classifier_maps(
     size = scaled_size((height, width), short_side or preprocessing.test_resize)
     on = choose_device(device)
     net.eval().to(on)
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(on)
+    # Torch warns of arrays that are read-only, as those over a picture of Pillow are.
+    own = np.require(image, requirements=("C", "W"))
+    pixels = torch.from_numpy(own).permute(2, 0, 1)[None].to(on)
     laid = _laid_out(net, resize(pixels, size, preprocessing.interpolation), preprocessing)
     score = _read(_scored(net, preprocessing, laid))
     if not bool(torch.isfinite(score).all()):
@@ -143,13 +72,16 @@ def classifier_maps(
     # A pixel p of the photograph is the pixel (p + 0.5) * scale - 0.5 of the scaled one.
     scale = (size[0] / height, size[1] / width)
     offset = [(o + 0.5) / s - 0.5 for o, s in zip(laid.offset, scale, strict=True)]
-    stride = [d / s for d, s in zip(laid.stride, scale, strict=True)]
+    stride = [d / s for d, s in zip(laid.place.stride, scale, strict=True)]
+    field = [f / s for f, s in zip(laid.place.field, scale, strict=True)]
     return ClassMaps(
         score=score.numpy(),
         classes=tuple(classes),
         stride=(stride[0], stride[1]),
         offset=(offset[0], offset[1]),
         image_score=score.mean((1, 2)).softmax(0).numpy(),
+        field=None if laid.place.sees_all else (field[0], field[1]),
+        sees_all=laid.place.sees_all,
     )
 
 
@@ -159,7 +91,7 @@ class _Layout:
 
     pixels: Tensor
     cells: tuple[int, int]
-    stride: tuple[float, float]
+    place: Geometry
     offset: tuple[float, float]
 
 
@@ -189,7 +121,7 @@ def _laid_out(net: fx.GraphModule, pixels: Tensor, preprocessing: Preprocessing)
         max(sum(o + axis.stride * i <= side - 1 for i in range(axis.size)), 1)
         for axis, o, side in zip((place.y, place.x), offset, (height, width), strict=True)
     ]
-    return _Layout(pixels, (cells[0], cells[1]), place.stride, (offset[0], offset[1]))
+    return _Layout(pixels, (cells[0], cells[1]), place, (offset[0], offset[1]))
 
 
 @torch.inference_mode()
@@ -236,13 +168,25 @@ def segmenter_maps(predictor: Predictor, image: np.ndarray, name: str = "image")
     """
     prediction = predictor(image, name=name)
     assert prediction.scores is not None
+    known = reach(predictor.model)
     return ClassMaps(
         score=prediction.scores,
         classes=predictor.model.info.classes,
         stride=(1.0, 1.0),
         offset=(0.0, 0.0),
         image_score=prediction.probabilities().mean(axis=(1, 2)),
+        field=_reached(known, predictor, image) if known and not known.sees_all else None,
+        sees_all=known is not None and known.sees_all,
     )
+
+
+def _reached(known: Reach, predictor: Predictor, image: np.ndarray) -> tuple[float, float]:
+    """The square of pixels that a pixel's scores depend on, in pixels of the photograph."""
+    height, width = image.shape[:2]
+    side, scaled = 2 * known.pixels + 1, (height, width)
+    if predictor.model.info.short_side is not None:
+        scaled = scaled_size(scaled, predictor.model.info.short_side)
+    return side * height / scaled[0], side * width / scaled[1]
 
 
 def _last_map(net: fx.GraphModule) -> str:

@@ -6,20 +6,27 @@ image they belong to.
 """
 
 from fcnseg.palette import voc_palette
-from fcnseg.render.comparison import comparison
+from fcnseg.render.comparison import comparison, comparison_sheet, difference
 from fcnseg.render.curves import training_curves
 from fcnseg.render.files import write_image
 from fcnseg.render.heatmap import heatmap
 from fcnseg.render.legend import legend
 from fcnseg.render.mask import colourise, write_mask
 from fcnseg.render.overlay import overlay
+from fcnseg.render.png import MaskWriter
+from fcnseg.render.segmented import segmented, segmented_png
 
 __all__ = [
+    "MaskWriter",
     "colourise",
     "comparison",
+    "comparison_sheet",
+    "difference",
     "heatmap",
     "legend",
     "overlay",
+    "segmented",
+    "segmented_png",
     "training_curves",
     "voc_palette",
     "write_image",

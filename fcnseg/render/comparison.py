@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnseg.checks import check_image, check_same_size
+from fcnseg.checks import check_image, check_labels, check_same_size
 from fcnseg.errors import UsageError
 from fcnseg.palette import VOID_COLOUR, Colour, Palette
 from fcnseg.render.gallery import fitted_image, fitted_labels
@@ -17,6 +17,31 @@ from fcnseg.render.text import INK, fitted, font
 # Orange-red on light grey: told apart with any kind of colour vision, by lightness alone too.
 DIFFERENCE_COLOUR: Colour = (213, 62, 0)
 GAP = 4
+
+
+def difference(
+    image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, void: int = 255
+) -> np.ndarray:
+    """Return ``image`` (H, W, 3) uint8 in light grey, with what is predicted wrongly in orange-red.
+
+    ``truth`` and ``predicted`` are (H, W) class ids; pixels that are void in the truth are never
+    marked. The result is (H, W, 3) uint8.
+
+    >>> import numpy as np
+    >>> photo, truth = np.zeros((2, 2, 3), np.uint8), np.array([[0, 1], [1, 255]])
+    >>> difference(photo, truth, np.zeros((2, 2), np.uint8))[..., 0]
+    array([[150, 213],
+           [213, 150]], dtype=uint8)
+
+    Raises :class:`UsageError` for other shapes and types or sizes that differ.
+    """
+    check_image("image", image)
+    for what, labels in (("truth", truth), ("predicted", predicted)):
+        check_labels(what, labels)
+        check_same_size(what, labels.shape, "image", image.shape[:2])
+    shown = greyed(image, darkest=150, lightest=250)
+    shown[(truth != predicted) & (truth != void)] = DIFFERENCE_COLOUR
+    return shown
 
 
 def comparison(
@@ -31,6 +56,11 @@ def comparison(
     ``image`` is (H, W, 3) uint8, ``truth`` and ``predicted`` are (H, W) class ids; the result is
     (H, 4 * W + 3 * 4, 3) uint8 with white gaps of 4 pixels. The last panel marks in orange-red
     the pixels whose prediction is wrong; pixels that are void in the truth are never marked.
+
+    >>> import numpy as np
+    >>> photo, truth = np.zeros((30, 40, 3), np.uint8), np.eye(30, 40, dtype=np.uint8)
+    >>> comparison(photo, truth, truth, palette=[(0, 0, 0), (128, 0, 0)]).shape
+    (30, 172, 3)
 
     Raises :class:`UsageError` for other shapes and types, sizes that differ or unknown ids.
     """
@@ -65,6 +95,12 @@ def comparison_sheet(
     Returns:
         (h, w, 3) uint8 on white. The last title says how much of the labelled pixels is wrong,
         counted at full size.
+
+    >>> import numpy as np
+    >>> photo, truth = np.zeros((300, 400, 3), np.uint8), np.eye(300, 400, dtype=np.uint8)
+    >>> sheet = comparison_sheet(photo, truth, truth, [(0, 0, 0), (128, 0, 0)], ["sea", "ship"])
+    >>> sheet.shape[2], sheet.dtype
+    (3, dtype('uint8'))
 
     Raises:
         UsageError: for other shapes and types, sizes that differ or unknown ids.
@@ -124,8 +160,5 @@ def _panels(
     check_image("image", image)
     coloured_truth = colourise(truth, palette, void)
     coloured_prediction = colourise(predicted, palette, void)
-    check_same_size("truth", truth.shape, "image", image.shape[:2])
-    check_same_size("predicted", predicted.shape, "image", image.shape[:2])
-    differences = greyed(image, darkest=150, lightest=250)
-    differences[(truth != predicted) & (truth != void)] = DIFFERENCE_COLOUR
-    return [image, coloured_truth, coloured_prediction, differences]
+    wrong = difference(image, truth, predicted, void)
+    return [image, coloured_truth, coloured_prediction, wrong]

@@ -1,35 +1,18 @@
 """Where a network sees its classes: the photograph and one panel a class."""
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from fcnseg.checks import check_image, check_same_size
-from fcnseg.errors import UsageError
-from fcnseg.render.photograph import blend, greyed
+from fcnseg.render.colours import Scale
+from fcnseg.render.contour import outlined
+from fcnseg.render.grid import BAR_HEIGHT, MARGIN, TICK_SIZE, TITLE_SIZE, Grid, plan
+from fcnseg.render.panels import Panel, Sheet, background_of, class_panels
 from fcnseg.render.text import INK, QUIET_INK, fitted, font, text_width
 
-# Dark and cold to bright and hot, even steps in lightness, readable without colour vision.
-_COLOUR_MAP = "inferno"
-_OPACITY = 0.65
-_DARKEST_GREY = 90
-
-_PANEL_AREA = 320 * 240
-_LONGEST_SIDE = 1280
-_NARROWEST_CELL = 180
-_FAVOURED_ASPECT = 1.6
-
-_MARGIN = 18
-_GAP = 14
-_TITLE_SIZE = 15
-_TITLE_HEIGHT = 25
-_BAR_WIDTH = 400
-_BAR_HEIGHT = 14
-_TICK_SIZE = 12
-_TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_SWATCH = 12
 
 
 def heatmap(
@@ -38,181 +21,143 @@ def heatmap(
     titles: Sequence[str],
     *,
     scores: Sequence[float] | None = None,
+    raw: bool = False,
+    leads_KHW: np.ndarray | None = None,
     columns: int | None = None,
     panel_width: int | None = None,
 ) -> np.ndarray:
     """Return the photograph and one panel a class, over one colour bar, (H', W', 3) uint8.
 
     ``image`` is (H, W, 3) uint8 and ``maps_KHW`` (K, H, W) floats in [0, 1], hot is high: each
-    panel shows its map in colour over the photograph in light grey. The scale is fixed, so
-    colours mean the same in every panel and every figure. ``titles`` names the K maps, and
-    ``scores``, K numbers in [0, 1], are the values for the whole image, printed behind the names.
+    panel shows its map in colour over the photograph in grey. The scale is fixed, so colours
+    mean the same in every panel and every figure. ``titles`` names the K maps, and ``scores``, K
+    numbers in [0, 1], are the values for the whole image, printed behind the names.
+
+    With ``raw`` the maps are any finite numbers, such as scores before softmax. All panels then
+    share one scale as long below zero as above it, and the bar marks zero.
+
+    ``leads_KHW`` (K, H, W) says how far each pixel is inside a region, such as that where a class
+    scores higher than all others; its border, where the lead is 0, is drawn as a thin line.
 
     ``panel_width`` is in pixels; by default panels cover the area of 320 x 240 in the shape of
     the photograph. ``columns`` defaults to what makes the figure about 8 : 5.
 
     Raises :class:`UsageError` for other shapes and types, sizes that differ, and values that are
-    NaN or further than 1e-5 outside [0, 1].
+    not finite or, without ``raw``, further than 1e-5 outside [0, 1].
+
+    >>> import numpy as np
+    >>> photograph = np.full((60, 80, 3), 128, np.uint8)
+    >>> cat = np.linspace(0, 1, 80, dtype=np.float32)[None].repeat(60, 0)
+    >>> heatmap(photograph, np.stack([cat, 1 - cat]), ["cat", "sofa"]).dtype
+    dtype('uint8')
     """
     check_image("image", image)
-    maps_KHW = np.asarray(maps_KHW)
-    _check_maps(maps_KHW, image, titles, scores)
-    layout = _plan(image.shape[0], image.shape[1], len(maps_KHW) + 1, columns, panel_width)
+    panels = class_panels(maps_KHW, titles, scores=scores, raw=raw, leads_KHW=leads_KHW)
+    check_same_size("maps", panels[0].values.shape, "image", image.shape[:2])
+    return draw_sheet(Sheet(image, panels), columns, panel_width)
 
-    canvas = Image.new("RGB", (layout.width, layout.height), "white")
+
+def draw_sheet(
+    sheet: Sheet, columns: int | None = None, panel_width: int | None = None
+) -> np.ndarray:
+    """Return a sheet as pixels, (H', W', 3) uint8; ``columns`` and ``panel_width`` as above."""
+    height, width = sheet.image.shape[:2]
+    grid = plan(height, width, sheet.cells, columns, panel_width, len(sheet.scales))
+    size = (grid.panel_width, grid.panel_height)
+
+    canvas = Image.new("RGB", (grid.width, grid.height), "white")
     pen = ImageDraw.Draw(canvas)
-    panel_size = (layout.panel_width, layout.panel_height)
-    photograph = np.asarray(
-        Image.fromarray(np.ascontiguousarray(image)).resize(panel_size, Image.Resampling.LANCZOS)
-    )
-    background = greyed(photograph, darkest=_DARKEST_GREY)
-    colours = _colours()
-
-    _place(canvas, pen, layout, 0, photograph, "photograph", None)
-    for k, title in enumerate(titles):
-        shown = Image.fromarray(maps_KHW[k].astype(np.float32))
-        values = np.asarray(shown.resize(panel_size, Image.Resampling.BILINEAR))
-        panel = blend(background, colours[_steps(values)], _OPACITY)
-        _place(canvas, pen, layout, k + 1, panel, title, None if scores is None else scores[k])
-    _draw_bar(canvas, pen, layout, colours, int(background.mean()))
-    return np.array(canvas)
-
-
-class _Layout(NamedTuple):
-    """Sizes in pixels of the figure, its cells and the panels in them."""
-
-    panel_width: int
-    panel_height: int
-    cell_width: int
-    columns: int
-    rows: int
-
-    @property
-    def grid_width(self) -> int:
-        return self.columns * self.cell_width + (self.columns - 1) * _GAP
-
-    @property
-    def cell_height(self) -> int:
-        return _TITLE_HEIGHT + self.panel_height
-
-    @property
-    def bar_top(self) -> int:
-        return _MARGIN + self.rows * (self.cell_height + _GAP) + _TITLE_HEIGHT
-
-    @property
-    def width(self) -> int:
-        return self.grid_width + 2 * _MARGIN
-
-    @property
-    def height(self) -> int:
-        return self.bar_top + _BAR_HEIGHT + 2 * _TICK_SIZE + _MARGIN
-
-    def corner(self, cell: int) -> tuple[int, int]:
-        """The left and top pixel of a cell's panel, cells counted row by row."""
-        row, column = divmod(cell, self.columns)
-        left = _MARGIN + column * (self.cell_width + _GAP)
-        return left, _MARGIN + row * (self.cell_height + _GAP) + _TITLE_HEIGHT
+    photograph = _scaled_picture(sheet.image, size)
+    background = background_of(photograph)
+    cell = 0
+    for title, picture in (("photograph", sheet.image), *sheet.pictures):
+        canvas.paste(Image.fromarray(_scaled_picture(picture, size)), grid.corner(cell))
+        _write_title(pen, grid, cell, title)
+        cell += 1
+    for panel in sheet.panels:
+        drawn = panel_picture(panel, background)
+        canvas.paste(Image.fromarray(drawn), grid.corner(cell))
+        _write_title(pen, grid, cell, panel.title, panel.note, panel.swatch)
+        cell += 1
+    for bar, scale in enumerate(sheet.scales):
+        _draw_bar(canvas, pen, grid, bar, scale, round(float(background.mean())))
+    return np.concatenate([np.array(canvas), _caption(sheet.caption, grid.width)])
 
 
-def _plan(
-    height: int, width: int, cells: int, columns: int | None, panel_width: int | None
-) -> _Layout:
-    if panel_width is None:
-        scale = min(math.sqrt(_PANEL_AREA / (width * height)), _LONGEST_SIDE / max(width, height))
-    elif panel_width < 1:
-        raise UsageError(f"panel_width: expected at least 1 pixel, got {panel_width}")
-    else:
-        scale = panel_width / width
-    panel = max(1, round(width * scale)), max(1, round(height * scale))
-    cell_width = max(panel[0], _NARROWEST_CELL)
-    if columns is None:
-        columns = min(range(1, cells + 1), key=lambda c: _oddness(cells, c, cell_width, panel[1]))
-    elif columns < 1:
-        raise UsageError(f"columns: expected at least 1, got {columns}")
-    columns = min(columns, cells)
-    return _Layout(*panel, cell_width, columns, math.ceil(cells / columns))
+def _caption(lines: Sequence[str], width: int) -> np.ndarray:
+    """Lines in quiet ink on white, (h, width, 3) uint8; h is 0 without any."""
+    strip = Image.new("RGB", (width, 2 * TICK_SIZE * len(lines)), "white")
+    pen = ImageDraw.Draw(strip)
+    for number, line in enumerate(lines):
+        at = MARGIN, (2 * number + 1) * TICK_SIZE
+        shown = fitted(line, width - 2 * MARGIN, TICK_SIZE)
+        pen.text(at, shown, fill=QUIET_INK, font=font(TICK_SIZE), anchor="ls")
+    return np.asarray(strip).reshape(-1, width, 3)
 
 
-def _oddness(cells: int, columns: int, cell_width: int, panel_height: int) -> float:
-    """How far a grid is from the favoured shape and from being full."""
-    rows = math.ceil(cells / columns)
-    aspect = columns * cell_width / (rows * (panel_height + _TITLE_HEIGHT))
-    return abs(math.log(aspect / _FAVOURED_ASPECT)) + (columns * rows - cells) / cells
+def panel_picture(panel: Panel, background: np.ndarray, outline: bool = True) -> np.ndarray:
+    """A map over ``background`` (h, w, 3), at the size of that, (h, w, 3) uint8."""
+    size = (background.shape[1], background.shape[0])
+    drawn = panel.scale.over(background, _scaled(panel.values, size))
+    if panel.lead is None or not outline:
+        return drawn
+    return outlined(drawn, _scaled(panel.lead, size))
 
 
-def _place(
-    canvas: Image.Image,
+def _scaled(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    shown = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    return np.asarray(shown.resize(size, Image.Resampling.BILINEAR))
+
+
+def _scaled_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    shown = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(shown.resize(size, Image.Resampling.LANCZOS))
+
+
+def _write_title(
     pen: ImageDraw.ImageDraw,
-    layout: _Layout,
+    grid: Grid,
     cell: int,
-    panel: np.ndarray,
     title: str,
-    score: float | None,
+    note: str = "",
+    swatch: Sequence[int] | None = None,
 ) -> None:
-    left, top = layout.corner(cell)
-    canvas.paste(Image.fromarray(panel), (left, top))
-    behind = "" if score is None else f"  {score:.2f}" if score >= 0.005 else "  <0.01"
-    room = layout.cell_width - text_width(behind, _TITLE_SIZE)
-    name = fitted(" ".join(title.split()), room, _TITLE_SIZE)
-    base = top - 8
-    pen.text((left, base), name, fill=INK, font=font(_TITLE_SIZE), anchor="ls")
-    after = left + text_width(name, _TITLE_SIZE)
-    pen.text((after, base), behind, fill=QUIET_INK, font=font(_TITLE_SIZE), anchor="ls")
+    left, top = grid.corner(cell)
+    right, base = left + grid.cell_width, top - 8
+    if swatch is not None:
+        red, green, blue = (int(value) for value in swatch)
+        box = (left, base - _SWATCH + 1, left + _SWATCH - 1, base)
+        pen.rectangle(box, fill=(red, green, blue), outline=QUIET_INK)
+        left += _SWATCH + 6
+    behind = f"  {note}" if note else ""
+    room = right - left - text_width(behind, TITLE_SIZE)
+    name = fitted(" ".join(title.split()), room, TITLE_SIZE)
+    pen.text((left, base), name, fill=INK, font=font(TITLE_SIZE), anchor="ls")
+    after = left + text_width(name, TITLE_SIZE)
+    pen.text((after, base), behind, fill=QUIET_INK, font=font(TITLE_SIZE), anchor="ls")
 
 
 def _draw_bar(
     canvas: Image.Image,
     pen: ImageDraw.ImageDraw,
-    layout: _Layout,
-    colours: np.ndarray,
+    grid: Grid,
+    bar: int,
+    scale: Scale,
     grey: int,
 ) -> None:
-    """Draw the scale as the panels show it: over the photograph's middle grey."""
-    width = min(layout.grid_width, _BAR_WIDTH)
-    values = np.linspace(0, 1, width)
-    strip = np.repeat(colours[_steps(values)][None], _BAR_HEIGHT, axis=0)
-    strip = blend(np.full_like(strip, grey), strip, _OPACITY)
-    canvas.paste(Image.fromarray(strip), (_MARGIN, layout.bar_top))
-    label = "probability 0–1"  # noqa: RUF001
-    pen.text((_MARGIN, layout.bar_top - 8), label, fill=INK, font=font(_TITLE_SIZE), anchor="ls")
-    base = layout.bar_top + _BAR_HEIGHT + 4
-    for tick in _TICKS:
-        at = _MARGIN + round(tick * (width - 1))
+    """Draw a scale as the panels show it: over the photograph's middle grey."""
+    width = grid.bar_width
+    left, top = grid.bar_corner(bar)
+    values = np.linspace(scale.low, scale.high, width)[None].repeat(BAR_HEIGHT, axis=0)
+    strip = scale.over(np.full((*values.shape, 3), grey, dtype=np.uint8), values)
+    canvas.paste(Image.fromarray(strip), (left, top))
+    label = fitted(scale.label, width, TITLE_SIZE)
+    pen.text((left, top - 8), label, fill=INK, font=font(TITLE_SIZE), anchor="ls")
+    base = top + BAR_HEIGHT + 4
+    for tick, text in zip(scale.ticks, scale.tick_labels(), strict=True):
+        at = left + round((tick - scale.low) / (scale.high - scale.low) * (width - 1))
+        if scale.signed and tick == 0:  # the one value that a reader must not have to look for
+            pen.line([(at, top), (at, base - 1)], fill="white")
         pen.line([(at, base - 4), (at, base - 1)], fill=QUIET_INK)
-        anchor = "la" if tick == 0 else "ra" if tick == 1 else "ma"
-        pen.text((at, base + 1), f"{tick:g}", fill=QUIET_INK, font=font(_TICK_SIZE), anchor=anchor)
-
-
-def _colours() -> np.ndarray:
-    """The colour of each of 256 steps from 0 to 1, (256, 3) uint8."""
-    from matplotlib import colormaps
-
-    rgba = colormaps[_COLOUR_MAP](np.arange(256), bytes=True)
-    return np.asarray(rgba)[:, :3]
-
-
-def _steps(values: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(values, 0, 1) * 255).astype(np.intp)
-
-
-def _check_maps(
-    maps: np.ndarray, image: np.ndarray, titles: Sequence[str], scores: Sequence[float] | None
-) -> None:
-    if maps.ndim != 3 or len(maps) == 0 or not np.issubdtype(maps.dtype, np.floating):
-        raise UsageError(
-            f"maps: expected (K, H, W) floats with K >= 1, got shape {maps.shape} of {maps.dtype}"
-        )
-    check_same_size("maps", maps.shape[1:], "image", image.shape[:2])
-    if isinstance(titles, str) or len(titles) != len(maps):
-        raise UsageError(f"titles: expected one for each of {len(maps)} maps, got {titles!r}")
-    for what, values in (("maps", maps), ("scores", scores)):
-        if values is None:
-            continue
-        low, high = float(np.min(values)), float(np.max(values))
-        if not (low >= -1e-5 and high <= 1 + 1e-5):
-            raise UsageError(
-                f"{what}: expected probabilities from 0 to 1, got {low:g} to {high:g}; "
-                "apply softmax or sigmoid to scores first"
-            )
-    if scores is not None and len(scores) != len(maps):
-        raise UsageError(f"scores: expected one for each of {len(maps)} maps, got {len(scores)}")
+        anchor = "la" if tick == scale.low else "ra" if tick == scale.high else "ma"
+        pen.text((at, base + 1), text, fill=QUIET_INK, font=font(TICK_SIZE), anchor=anchor)

@@ -1,6 +1,6 @@
 """A strip under an overlay: which colour is which class, and how much of the image it covers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,20 +28,41 @@ def legend(
     are needed. ``names`` and ``palette`` have one entry a class. ``width`` is in pixels, at least
     100, usually that of the overlay.
 
+    >>> import numpy as np
+    >>> blue, red = (0, 0, 90), (90, 0, 0)
+    >>> legend(np.eye(8, dtype=int), ["sea", "ship"], [blue, red], width=200).shape
+    (58, 200, 3)
+
     Raises :class:`UsageError` for unknown ids and for numbers of names and colours that differ.
     """
     check_class_ids("labels", labels, palette, void)
+    ids, counts = np.unique(labels, return_counts=True)
+    pixels = {int(i): int(count) for i, count in zip(ids, counts, strict=True)}
+    return legend_of(pixels, names, palette, width, void)
+
+
+def legend_of(
+    pixels: Mapping[int, int],
+    names: Sequence[str],
+    palette: Palette,
+    width: int,
+    void: int = 255,
+) -> np.ndarray:
+    """Return :func:`legend` of an image by its count of pixels of each id, above 0, in order.
+
+    Raises :class:`UsageError` for numbers of names and colours that differ.
+    """
     if len(names) != len(palette):
         raise UsageError(f"names: expected one for each of {len(palette)} colours, got {names!r}")
     if width < 100:
         raise UsageError(f"width: expected at least 100 pixels, got {width}")
-    ids, counts = np.unique(labels, return_counts=True)
+    total = sum(pixels.values())
     entries = []
-    for i in np.argsort(-counts, kind="stable"):
-        is_void = int(ids[i]) == void
-        name = "void" if is_void else names[int(ids[i])]
-        colour = VOID_COLOUR if is_void else palette[int(ids[i])]
-        percent = 100 * counts[i] / labels.size
+    for number in sorted(pixels, key=lambda number: -pixels[number]):
+        is_void = number == void
+        name = "void" if is_void else names[number]
+        colour = VOID_COLOUR if is_void else palette[number]
+        percent = 100 * pixels[number] / total
         share = f"  {percent:.0f} %" if percent >= 0.5 else "  <1 %"
         entries.append(Entry(name, colour, share))
     return strip(entries, width)

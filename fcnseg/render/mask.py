@@ -17,6 +17,11 @@ def colourise(labels: np.ndarray, palette: Palette, void: int = 255) -> np.ndarr
     """Return ``labels`` in colour: (H, W) integer class ids -> (H, W, 3) uint8.
 
     ``palette`` has one (r, g, b) a class; ``void`` is shown in VOC's cream (224, 224, 192).
+
+    >>> import numpy as np
+    >>> colourise(np.array([[1, 255]]), palette=[(0, 0, 0), (128, 0, 0)]).tolist()
+    [[[128, 0, 0], [224, 224, 192]]]
+
     Raises :class:`UsageError` for an id that is neither a class nor void.
     """
     check_class_ids("labels", labels, palette, void)
@@ -34,23 +39,40 @@ def write_mask(
     Void is stored as 255 and shown in VOC's cream, whatever ``void`` is in ``labels``. The file
     appears whole or not at all. Returns ``path``.
 
+    >>> import numpy as np
+    >>> labels = np.array([[0, 1], [1, 255]])
+    >>> path = write_mask("cat.png", labels, palette=[(0, 0, 0), (128, 0, 0)])
+    >>> np.asarray(Image.open(path)).tolist()
+    [[0, 1], [1, 255]]
+
     Raises :class:`UsageError` for a name that does not end in .png or for an id that is neither
     a class nor void, and :class:`EnvironmentFault` if the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"{path}: expected a name that ends in .png; other formats alter the ids")
+    colours = mask_colours(path, palette)
     check_class_ids(str(path), labels, palette, void)
-    if len(palette) > 255:
-        raise UsageError(f"{path}: 256 classes leave no id for void in 8 bits; at most 255 fit")
-    colours = np.zeros((256, 3), dtype=np.uint8)
-    colours[: len(palette)] = palette
-    colours[255] = VOID_COLOUR
     picture = Image.fromarray(np.where(labels == void, 255, labels).astype(np.uint8))
     picture.putpalette(colours.tobytes())
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", bits=8, optimize=False)
     return write_atomically(path, buffer.getvalue())
+
+
+def mask_colours(path: Path, palette: Palette) -> np.ndarray:
+    """Return the colour table of a mask file, (256, 3) uint8: the classes, and void at 255.
+
+    Raises :class:`UsageError` for a name that does not end in .png or for a palette that is none
+    or leaves no id for void.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path}: expected a name that ends in .png; other formats alter the ids")
+    check_palette(palette)
+    if len(palette) > 255:
+        raise UsageError(f"{path}: 256 classes leave no id for void in 8 bits; at most 255 fit")
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[: len(palette)] = palette
+    colours[255] = VOID_COLOUR
+    return colours
 
 
 def check_class_ids(what: str, labels: np.ndarray, palette: Palette, void: int) -> None:

@@ -26,6 +26,14 @@ def overlay(
     border inside itself in its full colour, thicker on large images. Void pixels stay as they
     are in the photograph, in colour.
 
+    >>> import numpy as np
+    >>> photo = np.full((40, 60, 3), 200, np.uint8)
+    >>> labels = np.zeros((40, 60), np.uint8)
+    >>> labels[10:30, 20:40] = 1
+    >>> picture = overlay(photo, labels, palette=[(0, 0, 0), (128, 0, 0)])
+    >>> picture.shape, picture[20, 30].tolist()  # halfway from grey to the class's red
+    ((40, 60, 3), [164, 100, 100])
+
     Raises :class:`UsageError` for other shapes and types, sizes that differ or unknown ids.
     """
     check_image("image", image)

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fcnseg.data.images import read_image, read_mask_kind, read_mask_pixels
+from fcnseg.data.rasters import open_raster
 from fcnseg.errors import DataError
 
 ORIENTATION = 0x0112
@@ -353,3 +354,17 @@ def test_16_bit_pgm_photographs_keep_the_high_byte(tmp_path: Path, ascii: bool) 
     twelve = np.array([[0, 2048, 4095]])
     image = read_image(pgm(tmp_path / "t.pgm", twelve, 4095, ascii))
     assert np.array_equal(image[..., 0], np.rint(twelve / 4095 * 65535).astype(int) // 256)
+
+
+def test_overviews_of_a_tiff_are_no_further_pictures(tmp_path: Path) -> None:
+    """A page whose tag 254 says that it is a smaller copy, as in cloud-optimised GeoTIFFs."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+    whole, half = Image.fromarray(pixels), Image.fromarray(pixels[::2, ::2].copy())
+    for kind, name in ((1, "overview.tif"), (0, "pages.tif")):
+        half.encoderinfo = {"tiffinfo": {254: kind}}
+        whole.save(tmp_path / name, save_all=True, append_images=[half])
+    assert np.array_equal(read_image(tmp_path / "overview.tif"), pixels)
+    with pytest.raises(DataError, match=r"pages\.tif: has several frames or pages"):
+        read_image(tmp_path / "pages.tif")
+    with open_raster(tmp_path / "overview.tif", 10_000) as raster:
+        assert np.array_equal(raster.read(8, 5, 20, 30), pixels[8:28, 5:35])

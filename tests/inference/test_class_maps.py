@@ -13,7 +13,8 @@ from fcnseg.classifiers import build_classifier
 from fcnseg.convolutionalize import convolutionalize
 from fcnseg.dilate import dilate
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.inference.heatmap import classifier_maps, find_classes
+from fcnseg.inference.class_names import find_classes
+from fcnseg.inference.heatmap import classifier_maps
 from fcnseg.preprocessing import Preprocessing
 from fcnseg.trace import trace
 

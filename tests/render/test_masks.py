@@ -115,13 +115,21 @@ def test_png_is_exact_and_jpeg_is_of_quality_92(tmp_path, image):
         assert write_image(tmp_path / name, image).read_bytes() == expected.getvalue()
 
 
-def test_an_image_that_cannot_be_written_is_an_error(tmp_path, image):
+def test_an_image_that_cannot_be_written_is_an_error(tmp_path, image, monkeypatch):
+    def failing(*_, **__):
+        raise OSError("encoder error -2")
+
     with pytest.raises(UsageError, match=r"a\.gif: expected a name that ends in \.png, \.jpg"):
         write_image(tmp_path / "a.gif", image)
     with pytest.raises(UsageError, match=r"expected an \(H, W, 3\) uint8 RGB array"):
         write_image(tmp_path / "a.png", image / 255)
     with pytest.raises(EnvironmentFault, match="check that the folder exists"):
         write_image(tmp_path / "missing" / "a.png", image)
+    with pytest.raises(UsageError, match=r"a\.jpg: a side of a JPEG has 65500 .*, got 4x65501 \("):
+        write_image(tmp_path / "a.jpg", np.zeros((4, 65_501, 3), np.uint8))
+    monkeypatch.setattr(Image.Image, "save", failing)
+    with pytest.raises(EnvironmentFault, match=r"a\.jpg: cannot be encoded as JPEG \(encoder err"):
+        write_image(tmp_path / "a.jpg", image)
     assert os.listdir(tmp_path) == []
 
 

@@ -1,22 +1,14 @@
-"""Overlays, comparisons and their golden images.
-
-After a deliberate change of their looks renew the golden images, look at them, and commit:
-``FCNSEG_RENEW_GOLDEN=1 pytest tests/render/test_overlays.py``.
-"""
-
-import os
-from pathlib import Path
+"""Overlays and comparisons."""
 
 import numpy as np
 import pytest
-from PIL import Image
+from golden import assert_golden
 
 from fcnseg.errors import UsageError
-from fcnseg.render import comparison, overlay, voc_palette, write_image
+from fcnseg.render import comparison, overlay, voc_palette
 from fcnseg.render.comparison import DIFFERENCE_COLOUR, GAP
 from fcnseg.render.photograph import blend, greyed
 
-GOLDEN = Path(__file__).parents[2] / "assets" / "golden"
 PALETTE = voc_palette(4)
 H, W = 48, 64
 
@@ -44,19 +36,6 @@ def predicted(truth):
     shifted = np.roll(truth, (2, 3), (0, 1))
     shifted[shifted == 255] = 0
     return shifted
-
-
-def assert_golden(name, got):
-    path = GOLDEN / name
-    if os.environ.get("FCNSEG_RENEW_GOLDEN") == "1":
-        GOLDEN.mkdir(parents=True, exist_ok=True)
-        write_image(path, got)
-    with Image.open(path) as stored:
-        expected = np.asarray(stored)
-    assert got.shape == expected.shape
-    # Pillow may round its grey by one step more or less from release to release.
-    assert np.abs(got.astype(int) - expected).max() <= 2
-    assert path.stat().st_size < 20_000
 
 
 def test_golden_overlay(image, truth):
