@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from fcnseg.catalogue import describe
@@ -14,7 +13,7 @@ from fcnseg.classifiers import build_classifier
 from fcnseg.download import Progress
 from fcnseg.errors import UsageError
 from fcnseg.last_layer import last_layer
-from fcnseg.preprocessing import Preprocessing, centre_crop, resize
+from fcnseg.preprocessing import Preprocessing, centre_crop, from_array, resize
 from fcnseg.sizes import scaled_size
 from fcnseg.weights.state import shown
 
@@ -151,7 +150,7 @@ class CentreView:
         check_image("image", image)
         how = self.preprocessing
         image = without_ends(image)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        pixels = from_array(image)[None]
         size = scaled_size((image.shape[0], image.shape[1]), how.test_resize)
         view = centre_crop(resize(pixels, size, how.interpolation), how.native_size)
         return view[0].permute(1, 2, 0).contiguous().numpy()

@@ -34,6 +34,17 @@ def resize(
     return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
+def from_array(image_HW3: Any) -> Tensor:
+    """One or several images as a tensor on the CPU: an array (..., H, W, 3) -> (..., 3, H, W).
+
+    The tensor lies over the array's own memory, or over a copy of an array that is not contiguous,
+    or read-only, as those over a picture of Pillow's are: torch warns of these.
+    """
+    if not (image_HW3.flags.c_contiguous and image_HW3.flags.writeable):
+        image_HW3 = image_HW3.copy()
+    return torch.from_numpy(image_HW3).movedim(-1, -3)
+
+
 def centre_crop(image_N3HW: Tensor, side: int) -> Tensor:
     """The square of ``side`` pixels in the middle, placed as torchvision places it."""
     top, left = (round((extent - side) / 2) for extent in image_N3HW.shape[2:])

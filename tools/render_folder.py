@@ -24,7 +24,7 @@ from torch import Tensor
 
 from fcnseg.cli.faults import exit_code_and_line
 from fcnseg.cli.finding import Photograph
-from fcnseg.cli.inputs import check_stems, output_folder, passed_over, photographs
+from fcnseg.cli.inputs import output_folder, passed_over, photographs
 from fcnseg.cli.segmenter import add_segmenter, check_segmenter, load_segmenter
 from fcnseg.data.images import read_image
 from fcnseg.data.sample import MAX_PIXELS
@@ -32,7 +32,9 @@ from fcnseg.devices import choose_device, choose_precision
 from fcnseg.errors import UsageError
 from fcnseg.inference.class_names import find_classes
 from fcnseg.inference.flow import chunks_of, overlapped
+from fcnseg.inference.pictures import by_size
 from fcnseg.model import Segmenter, score_images
+from fcnseg.preprocessing import from_array
 from fcnseg.render import write_image, write_mask
 from fcnseg.render.colours import probability_scale
 from fcnseg.render.panels import background_of
@@ -68,18 +70,13 @@ class Renderer:
 
     def compute(self, items: Sequence[Photograph], read: Sequence[Read]) -> list[Pictures]:
         """Labels and heatmaps; photographs of one size go through the network together."""
-        places: dict[tuple[int, ...], list[int]] = {}
-        for i, (pixels, _) in enumerate(read):
-            places.setdefault(pixels.shape, []).append(i)
         found: dict[int, Pictures] = {}
-        for same in places.values():
-            images = torch.from_numpy(np.stack([read[i][0] for i in same])).to(self.device)
+        for same in by_size([pixels for pixels, _ in read]):
+            images = from_array(np.stack([read[i][0] for i in same])).to(self.device)
             greys = torch.from_numpy(np.stack([read[i][1] for i in same])).to(self.device)
             names = ", ".join(str(items[i]) for i in same)
             with torch.inference_mode():
-                score_NKHW = score_images(
-                    self.model, images.permute(0, 3, 1, 2), self.device, self.precision, names
-                )
+                score_NKHW = score_images(self.model, images, self.device, self.precision, names)
                 for n, i in enumerate(same):
                     found[i] = self._pictures(score_NKHW[n].float(), greys[n].float())
         return [found[i] for i in range(len(read))]
@@ -133,7 +130,6 @@ def run(words: Sequence[str] | None) -> int:
             )
     check_segmenter(args)
     found = photographs(args.images, args.out)
-    check_stems(found)
     folder = output_folder(args.out, found, (".png",))
     model = load_segmenter(args)[0]
     classes, palette = model.info.classes, model.info.palette

@@ -105,7 +105,7 @@ def _predict(folder: Path, checkpoint: Path, args: Any) -> None:
     from fcnseg.build import load
     from fcnseg.cli import heatmap, predict_results
     from fcnseg.data.shapes import Shapes
-    from fcnseg.inference.heatmap import segmenter_maps
+    from fcnseg.inference.heatmap import prediction_maps
     from fcnseg.inference.heatmap_result import Heatmap
     from fcnseg.inference.predictor import Predictor
 
@@ -118,7 +118,8 @@ def _predict(folder: Path, checkpoint: Path, args: Any) -> None:
     panels = []
     for index in range(len(source)):
         sample = source[index]
-        prediction, maps = predictor(sample.image), segmenter_maps(predictor, sample.image)
+        prediction = predictor(sample.image)
+        maps = prediction_maps(predictor, prediction)
         predict_results.write(
             prediction,
             {e: out / f"shapes-{index}{e}" for e in (".png", ".overlay.jpg", ".npz")},

@@ -21,7 +21,7 @@ from fcnseg.checks import check_choice, check_image
 from fcnseg.convolutionalize import convolutionalize
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.preprocessing import Preprocessing, centre_crop, resize
+from fcnseg.preprocessing import Preprocessing, centre_crop, from_array, resize
 from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
 
@@ -92,7 +92,7 @@ class ImageClassifier:
             NumericError: scores that are not finite.
         """
         check_image("image", image)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        pixels = from_array(image)[None]
         pixels, side = pixels.to(self.device), self.preprocessing.native_size
         dense: list[Tensor] = []
         cropped: list[Tensor] = []

@@ -20,7 +20,7 @@ from torch import Tensor, fx, nn
 from fcnseg.checks import check_image
 from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
-from fcnseg.preprocessing import Preprocessing, resize
+from fcnseg.preprocessing import Preprocessing, from_array, resize
 from fcnseg.trace import evaluating, trace_features
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ def _compare(
 ) -> CropComparison:
     window = preprocessing.native_size
     stride = _stride(net, window)
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(on)
+    pixels = from_array(image)[None].to(on)
     pixels = _framed(pixels, window, stride, most)
     whole = preprocessing(pixels)
     corners = [

@@ -17,9 +17,10 @@ from fcnseg.devices import choose_device
 from fcnseg.errors import NumericError, UsageError
 from fcnseg.geometry import Axis, Geometry
 from fcnseg.inference.class_maps import ClassMaps
+from fcnseg.inference.prediction import Prediction
 from fcnseg.inference.predictor import Predictor
 from fcnseg.inference.reach import Reach, reach
-from fcnseg.preprocessing import Preprocessing, resize
+from fcnseg.preprocessing import Preprocessing, from_array, resize
 from fcnseg.sizes import scaled_size
 from fcnseg.trace import trace_features
 
@@ -62,9 +63,7 @@ def classifier_maps(
     size = scaled_size((height, width), short_side or preprocessing.test_resize)
     on = choose_device(device)
     net.eval().to(on)
-    # Torch warns of arrays that are read-only, as those over a picture of Pillow are.
-    own = np.require(image, requirements=("C", "W"))
-    pixels = torch.from_numpy(own).permute(2, 0, 1)[None].to(on)
+    pixels = from_array(image)[None].to(on)
     laid = _laid_out(net, resize(pixels, size, preprocessing.interpolation), preprocessing)
     score = _read(_scored(net, preprocessing, laid))
     if not bool(torch.isfinite(score).all()):
@@ -166,27 +165,30 @@ def segmenter_maps(predictor: Predictor, image: np.ndarray, name: str = "image")
     The score of the whole image is the mean probability of the class over its pixels. ``name``
     is what errors call the image.
     """
-    prediction = predictor(image, name=name)
+    return prediction_maps(predictor, predictor(image, name=name))
+
+
+def prediction_maps(predictor: Predictor, prediction: Prediction) -> ClassMaps:
+    """The same of what the predictor gave for an image already, with its scores."""
     assert prediction.scores is not None
-    known = reach(predictor.model)
+    known, size = reach(predictor.model), (prediction.labels.shape[0], prediction.labels.shape[1])
     return ClassMaps(
         score=prediction.scores,
         classes=predictor.model.info.classes,
         stride=(1.0, 1.0),
         offset=(0.0, 0.0),
         image_score=prediction.probabilities().mean(axis=(1, 2)),
-        field=_reached(known, predictor, image) if known and not known.sees_all else None,
+        field=_reached(known, predictor, size) if known and not known.sees_all else None,
         sees_all=known is not None and known.sees_all,
     )
 
 
-def _reached(known: Reach, predictor: Predictor, image: np.ndarray) -> tuple[float, float]:
+def _reached(known: Reach, predictor: Predictor, size: tuple[int, int]) -> tuple[float, float]:
     """The square of pixels that a pixel's scores depend on, in pixels of the photograph."""
-    height, width = image.shape[:2]
-    side, scaled = 2 * known.pixels + 1, (height, width)
+    side, scaled = 2 * known.pixels + 1, size
     if predictor.model.info.short_side is not None:
         scaled = scaled_size(scaled, predictor.model.info.short_side)
-    return side * height / scaled[0], side * width / scaled[1]
+    return side * size[0] / scaled[0], side * size[1] / scaled[1]
 
 
 def _last_map(net: fx.GraphModule) -> str:

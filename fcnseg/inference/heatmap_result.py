@@ -17,7 +17,7 @@ from fcnseg.inference.class_maps import ClassMaps
 from fcnseg.palette import Colour, voc_palette
 from fcnseg.render.colours import uncertainty_scale
 from fcnseg.render.figure import draw_figure, write_figure
-from fcnseg.render.files import write_image
+from fcnseg.render.files import png_bytes, write_image
 from fcnseg.render.grid import fitted_panel, panel_area
 from fcnseg.render.heatmap import draw_sheet
 from fcnseg.render.heatmap_page import heatmap_page
@@ -140,9 +140,7 @@ class Heatmap:
         return write_atomically(path, content)
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        Image.fromarray(self.picture()).save(buffer, format="PNG")
-        return buffer.getvalue()
+        return png_bytes(self.picture())
 
     @property
     def _cells(self) -> int:

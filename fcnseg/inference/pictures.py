@@ -1,6 +1,7 @@
 """What a picture may be, wherever the library takes one."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -61,6 +62,14 @@ def as_pixels(
     if picture.ndim == 3 and picture.shape[2] == 4:
         return to_rgb(name, Image.fromarray(np.ascontiguousarray(picture), "RGBA"))
     return np.repeat(picture.reshape(*picture.shape[:2], 1), 3, axis=2)
+
+
+def by_size(images: Sequence[np.ndarray]) -> list[list[int]]:
+    """The places of images of one shape together, each group in order."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(place)
+    return list(groups.values())
 
 
 def _remedy(shape: tuple[int, ...], kind: object) -> str:

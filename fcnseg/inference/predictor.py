@@ -11,12 +11,13 @@ from fcnseg.data.rasters import ArrayRaster, Raster
 from fcnseg.devices import choose_device, choose_precision
 from fcnseg.errors import UsageError
 from fcnseg.inference.memory import auto_tile
-from fcnseg.inference.pictures import Picture, as_pixels
+from fcnseg.inference.pictures import Picture, as_pixels, by_size
 from fcnseg.inference.prediction import Prediction
 from fcnseg.inference.reach import Reach, reach
 from fcnseg.inference.tiling import Band, Tiling, bands_of
 from fcnseg.inference.views import Views, score_views
 from fcnseg.model import Segmenter, SegmenterInfo, score_images
+from fcnseg.preprocessing import from_array
 
 _NO_GEOMETRY = Reach(pixels=0, grid=32, smallest=32, sees_all=True)
 
@@ -103,9 +104,9 @@ class Predictor:
         """
         pixels = as_pixels(image, name)
         bands = list(self.bands(ArrayRaster(pixels), scores, _named(image, name)))
-        labels = np.concatenate([band.labels for band in bands])
+        labels = _joined([band.labels for band in bands], 0)
         parts = [band.scores for band in bands if band.scores is not None]
-        return self._prediction(pixels, labels, np.concatenate(parts, 1) if scores else None)
+        return self._prediction(pixels, labels, _joined(parts, 1) if scores else None)
 
     def batch(
         self, images: Sequence[Picture], scores: bool = True, names: Sequence[str] | None = None
@@ -128,11 +129,8 @@ class Predictor:
         if self.tile is not None:
             return [self(p, scores, n) for p, n in zip(images, said, strict=True)]
         pixels = [as_pixels(p, n) for p, n in zip(images, said, strict=True)]
-        places: dict[tuple[int, ...], list[int]] = {}
-        for i, image in enumerate(pixels):
-            places.setdefault(image.shape, []).append(i)
         found: dict[int, Prediction] = {}
-        for same in places.values():
+        for same in by_size(pixels):
             stacked = np.stack([pixels[i] for i in same])
             score_NKHW = self._scored(stacked, ", ".join(said[i] for i in same))
             label_NHW = score_NKHW.argmax(1).to(torch.uint8).cpu().numpy()
@@ -200,20 +198,23 @@ class Predictor:
 
     def _scored(self, images_NHW3: np.ndarray, name: str) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, K, H, W) float32 on the device."""
-        images_NHW3 = np.require(images_NHW3, requirements=("C", "W"))  # torch warns otherwise
-        pixels = torch.from_numpy(images_NHW3).permute(0, 3, 1, 2)
 
         def score(view_N3HW: Tensor) -> Tensor:
             return score_images(self.model, view_N3HW, self.device, self.precision, name)
 
         with torch.inference_mode():
-            return score_views(score, pixels.to(self.device), self.views).float()
+            return score_views(score, from_array(images_NHW3).to(self.device), self.views).float()
 
     def _prediction(
         self, pixels: np.ndarray, labels: np.ndarray, scores: np.ndarray | None
     ) -> Prediction:
         info = self.model.info
         return Prediction(labels, scores, info.classes, info.palette, pixels)
+
+
+def _joined(parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """The parts along an axis; scores that are whole already are not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _named(image: Picture, name: str | None) -> str:

@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from fcnseg.render.edges import borders
+
 _LIGHT, _DARK = 255.0, 0.0
 _LINE, _RIM = 1.3, 3.2  # widths in pixels, the rim's with the line inside it
 _RIM_OPACITY = 0.65
+_NEAR = 3  # pixels on each side that a line can touch
 
 
 def outlined(picture: np.ndarray, lead_HW: np.ndarray) -> np.ndarray:
@@ -24,30 +27,13 @@ def outlined(picture: np.ndarray, lead_HW: np.ndarray) -> np.ndarray:
 
 def _distance(lead: np.ndarray) -> np.ndarray:
     """Pixels to the zero of ``lead``, infinite further than a few pixels from it."""
-    inside = lead > 0
-    near = np.zeros(lead.shape, dtype=bool)
-    across, down = inside[:, 1:] != inside[:, :-1], inside[1:] != inside[:-1]
-    near[:, 1:] |= across
-    near[:, :-1] |= across
-    near[1:] |= down
-    near[:-1] |= down
-    for _ in range(2):
-        near = _grown(near)
+    near = borders(lead > 0, _NEAR)
     distance = np.full(lead.shape, np.inf, dtype=np.float32)
     if near.any():
         rows, columns = (_slope(lead, axis) for axis in (0, 1))
         steep = np.hypot(rows, columns)[near]
         distance[near] = np.abs(lead[near]) / np.maximum(steep, 1e-6)
     return distance
-
-
-def _grown(mask: np.ndarray) -> np.ndarray:
-    grown = mask.copy()
-    grown[:, 1:] |= mask[:, :-1]
-    grown[:, :-1] |= mask[:, 1:]
-    grown[1:] |= mask[:-1]
-    grown[:-1] |= mask[1:]
-    return grown
 
 
 def _slope(values: np.ndarray, axis: int) -> np.ndarray:

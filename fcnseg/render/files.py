@@ -18,6 +18,13 @@ JPEG_LONGEST = 65500
 _JPEG_QUALITY = 92
 
 
+def png_bytes(image: np.ndarray) -> bytes:
+    """Return ``image``, (H, W, 3) uint8 RGB, as the bytes of a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
 def write_image(path: str | os.PathLike[str], image: np.ndarray) -> Path:
     """Write ``image``, (H, W, 3) uint8 RGB, as its suffix says: .png, .jpg or .jpeg.
 

@@ -12,6 +12,7 @@ from fcnseg.render.mask import check_class_ids
 from fcnseg.render.text import INK, QUIET_INK, fitted, font, text_width
 
 _SIZE = 14
+_NARROWEST = 100
 _SPACES = 14, 24, 8, 18  # of a swatch, a row, the margin and between entries, at that size
 
 
@@ -36,9 +37,30 @@ def legend(
     Raises :class:`UsageError` for unknown ids and for numbers of names and colours that differ.
     """
     check_class_ids("labels", labels, palette, void)
+    return legend_of(pixels_of(labels), names, palette, width, void)
+
+
+def pixels_of(labels: np.ndarray) -> dict[int, int]:
+    """How many pixels of ``labels`` have each id that occurs."""
     ids, counts = np.unique(labels, return_counts=True)
-    pixels = {int(i): int(count) for i, count in zip(ids, counts, strict=True)}
-    return legend_of(pixels, names, palette, width, void)
+    return {int(i): int(count) for i, count in zip(ids, counts, strict=True)}
+
+
+def over_legend(
+    picture: np.ndarray,
+    pixels: Mapping[int, int],
+    names: Sequence[str],
+    palette: Palette,
+    void: int = 255,
+) -> np.ndarray:
+    """Return ``picture`` (H, W, 3) over the strip of :func:`legend_of`, on white.
+
+    A picture of less than 100 pixels' width, into which no name fits, comes back alone.
+    """
+    width = picture.shape[1]
+    if width < _NARROWEST:
+        return picture
+    return np.concatenate([picture, legend_of(pixels, names, palette, width, void)])
 
 
 def legend_of(
@@ -54,8 +76,8 @@ def legend_of(
     """
     if len(names) != len(palette):
         raise UsageError(f"names: expected one for each of {len(palette)} colours, got {names!r}")
-    if width < 100:
-        raise UsageError(f"width: expected at least 100 pixels, got {width}")
+    if width < _NARROWEST:
+        raise UsageError(f"width: expected at least {_NARROWEST} pixels, got {width}")
     total = sum(pixels.values())
     entries = []
     for number in sorted(pixels, key=lambda number: -pixels[number]):

@@ -5,6 +5,7 @@ import numpy as np
 from fcnseg.checks import check_image, check_same_size
 from fcnseg.errors import UsageError
 from fcnseg.palette import Palette
+from fcnseg.render.edges import borders
 from fcnseg.render.mask import colourise
 from fcnseg.render.photograph import blend, greyed
 
@@ -45,27 +46,8 @@ def overlay(
     tinted = blend(greyed(image), colours, alpha)
     if outline:
         width = max(1, round(max(labels.shape) / _PIXELS_PER_OUTLINE))
-        border = _borders(labels, width)
+        border = borders(labels, width)
         tinted[border] = colours[border]
     untouched = labels == void
     tinted[untouched] = image[untouched]
     return tinted
-
-
-def _borders(labels: np.ndarray, width: int) -> np.ndarray:
-    """The pixels within ``width`` of another label, counted along rows and columns."""
-    border = np.zeros(labels.shape, dtype=bool)
-    across = labels[:, 1:] != labels[:, :-1]
-    down = labels[1:] != labels[:-1]
-    border[:, 1:] |= across
-    border[:, :-1] |= across
-    border[1:] |= down
-    border[:-1] |= down
-    for _ in range(width - 1):
-        grown = border.copy()
-        grown[:, 1:] |= border[:, :-1]
-        grown[:, :-1] |= border[:, 1:]
-        grown[1:] |= border[:-1]
-        grown[:-1] |= border[1:]
-        border = grown
-    return border

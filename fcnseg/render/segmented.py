@@ -1,17 +1,16 @@
 """A segmented photograph as people want to see it: the overlay with its legend below."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from fcnseg.palette import Palette
+from fcnseg.render.files import png_bytes
 from fcnseg.render.gallery import fitted_labels
-from fcnseg.render.legend import legend
+from fcnseg.render.legend import over_legend, pixels_of
+from fcnseg.render.mask import check_class_ids
 from fcnseg.render.overlay import overlay
-
-_NARROWEST = 100  # no name fits into a narrower legend
 
 
 def segmented(
@@ -36,6 +35,7 @@ def segmented(
 
     Raises :class:`UsageError` for other shapes and types, sizes that differ or unknown ids.
     """
+    check_class_ids("labels", labels, palette, void)
     shown, small = image, labels
     high, wide = labels.shape
     if longest is not None and max(high, wide) > longest:
@@ -45,9 +45,7 @@ def segmented(
         shown = np.asarray(picture.resize(size[::-1], Image.Resampling.BOX))
         small = fitted_labels(labels, size)
     drawn = overlay(shown, small, palette, void=void)
-    if drawn.shape[1] < _NARROWEST:
-        return drawn
-    return np.concatenate([drawn, legend(labels, names, palette, drawn.shape[1], void)])
+    return over_legend(drawn, pixels_of(labels), names, palette, void)
 
 
 def segmented_png(
@@ -64,7 +62,4 @@ def segmented_png(
     >>> segmented_png(photo, labels, ["sea", "ship"], [(0, 0, 90), (90, 0, 0)])[:4]
     b'\\x89PNG'
     """
-    buffer = io.BytesIO()
-    drawn = segmented(image, labels, names, palette, longest)
-    Image.fromarray(drawn).save(buffer, format="PNG")
-    return buffer.getvalue()
+    return png_bytes(segmented(image, labels, names, palette, longest))

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from fcnseg.palette import Palette
-from fcnseg.render.legend import legend_of
+from fcnseg.render.legend import over_legend
 from fcnseg.render.overlay import overlay
 
 LONGEST = 4096
-_NARROWEST = 100  # no name fits into a narrower legend
 
 
 class ShrunkOverlay:
@@ -67,10 +66,8 @@ class ShrunkOverlay:
             pixels: how many pixels of the whole image each class has.
         """
         drawn = overlay(self._picture, self._labels, palette)
-        if drawn.shape[1] < _NARROWEST:
-            return drawn
         present = {number: int(count) for number, count in enumerate(pixels) if count}
-        return np.concatenate([drawn, legend_of(present, names, palette, drawn.shape[1])])
+        return over_legend(drawn, present, names, palette)
 
     def _finish_row(self) -> None:
         row = (self._done - 1) // self._side
